@@ -134,7 +134,7 @@ class Shown:
     @property
     def frame(self) -> pl.DataFrame | None: return self.rows.table.frame if self.rows else None
 
-# %% ../../nbs/work/11_views.ipynb #1b854229
+# %% ../../nbs/work/11_views.ipynb #612fe494
 @dataclass(frozen=True)
 class Option:
     "One control of a view."
@@ -160,6 +160,7 @@ class View:
     needs: Callable[[Study], str]                        # why it cannot be shown; empty where it can
     draw: Callable[[Slice], Shown]                       # the view itself
     options: Callable[[Slice], tuple[Option, ...]] = lambda slice: ()   # controls, which may depend on the data
+    picks: str = ""                                      # kind that is picked in it: it narrows the other views, here it stands out
 
 def chosen(slice: Slice, view: str, option: Option):
     "The value of an option: as selected where it fits, else the default."

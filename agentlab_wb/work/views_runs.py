@@ -22,7 +22,7 @@ from .views import Picture, Rows, Shown, View, benchmark_option, nothing, one_be
 # %% auto #0
 __all__ = ['OVERVIEW', 'LEADERBOARD_VIEW', 'VIEWS', 'rateable_benchmarks', 'rated_runs']
 
-# %% ../../nbs/work/11a_views_runs.ipynb #357e461c
+# %% ../../nbs/work/11a_views_runs.ipynb #559104c5
 def _gaps(study: Study) -> list[str]:
     "What is missing, in sentences: outcomes, skipped rows, the author's caveats."
     runs, skipped = study.runs, sum(n for s in study.sources for n in s.skipped.values())
@@ -51,9 +51,9 @@ def _most(there: pl.DataFrame) -> list[str]:
     "The agents that the chart shows, in its order."
     return sorted(there.group_by("agent").agg(pl.col("n_attempts").sum()).sort("n_attempts", "agent", descending=[True, False])["agent"].head(MOST_CELLS))
 
-OVERVIEW = View("overview", "Overview", "What is in here, and what is missing?", lambda study: "" if tables(study) else "the study has no rows.", _overview)
+OVERVIEW = View("overview", "Overview", "What is in here, and what is missing?", lambda study: "" if tables(study) else "the study has no rows.", _overview, picks="agent")
 
-# %% ../../nbs/work/11a_views_runs.ipynb #42e459b2
+# %% ../../nbs/work/11a_views_runs.ipynb #0f893bc0
 def _why_no_rate(study: Study) -> str:
     if not study.runs.height: return "it needs a runs table, which this study does not have."
     return "" if rateable_benchmarks(study.runs) else "no benchmark has a success or a score between 0 and 1."
@@ -88,5 +88,5 @@ board = tie_groups(success_rate(runs, missing={s.missing!r}, {options}), pairs, 
 figure, table = leaderboard_chart(board, {name!r}), leaderboard_table(board, {name!r})"""
     return Shown("leaderboard", figure.title, (picture,), Rows(table, "agent", tuple(table.frame["agent"]), "tasks"), (leaderboard_sentence(board, name),), tuple(banners), code)
 
-LEADERBOARD_VIEW = View("leaderboard", "Leaderboard", "Who succeeds how often, and who is not distinguishable?", _why_no_rate, _leaderboard, benchmark_option)
+LEADERBOARD_VIEW = View("leaderboard", "Leaderboard", "Who succeeds how often, and who is not distinguishable?", _why_no_rate, _leaderboard, benchmark_option, picks="agent")
 VIEWS = (OVERVIEW, LEADERBOARD_VIEW)
