@@ -85,9 +85,11 @@ class Server:
             text = answer.read()
         return json.loads(text) if text else None
 
-    def shut_kernels(self) -> None:
-        for session in self.ask("sessions"): self.ask(f"sessions/{session['id']}", "DELETE")
-        for kernel in self.ask("kernels"): self.ask(f"kernels/{kernel['id']}", "DELETE")
+    def shut_kernels(self, path: str | None = None) -> None:
+        "End the kernel of one notebook, or all."
+        for session in self.ask("sessions"):
+            if path in (None, session["path"]): self.ask(f"sessions/{session['id']}", "DELETE")
+        for kernel in self.ask("kernels") if path is None else (): self.ask(f"kernels/{kernel['id']}", "DELETE")
 
     def set(self, settings: dict[str, dict]) -> None:
         "What the settings editor would have saved; the next page that opens reads it."
@@ -121,7 +123,7 @@ class Book:
         server = self.lab.server
         server.set(SETTINGS | self.settings)
         window = self.lab.chromium.new_context(viewport=dict(width=self.size[0], height=self.size[1]), accept_downloads=True)
-        window.set_default_timeout(PATIENCE * 1000)
+        window.set_default_timeout(30_000)
         self.lab.windows.append(window)
         window.on("request", lambda request: self._seen(request.url))
         self.page = window.new_page()
@@ -130,7 +132,7 @@ class Book:
         self.page.on("pageerror", lambda error: self.complaints.append(f"page: {error.message} {''.join((error.stack or '').splitlines()[1:2]).strip()}"))
         place = f"notebooks/{quote(self.path)}" if self.classic else f"lab/workspaces/{secrets.token_hex(4)}/tree/{quote(self.path)}"
         self.page.goto(f"{server.url}/{place}?token={server.token}", wait_until="commit")
-        self.page.wait_for_function("path => window.jupyterapp && [...jupyterapp.shell.widgets('main')].some(w => w.context && w.context.path === path && w.context.isReady)", arg=self.path)
+        self.page.wait_for_function("path => window.jupyterapp && [...jupyterapp.shell.widgets('main')].some(w => w.context && w.context.path === path && w.context.isReady)", arg=self.path, timeout=PATIENCE * 1000)
         self._do("""await panel.revealed; await panel.sessionContext.ready; const kernel = panel.sessionContext.session.kernel; await kernel.info;
             while (kernel.status !== 'idle') await new Promise(r => setTimeout(r, 20)); if (jupyterapp.shell.activateById) jupyterapp.shell.activateById(panel.id);""")
         if not self.classic: self._do("if (!jupyterapp.shell.leftCollapsed) jupyterapp.shell.collapseLeft(); if (!jupyterapp.shell.rightCollapsed) jupyterapp.shell.collapseRight();")
@@ -163,8 +165,6 @@ class Book:
     def outputs(self) -> list[dict]:
         "Of each code cell what the page's model holds: its execution count and outputs."
         return self._do("return panel.content.model.sharedModel.cells.filter(c => c.cell_type === 'code').map(c => ({count: c.execution_count, outputs: c.toJSON().outputs}));")
-
-    def cell(self, i: int): return self.page.locator(f".jp-Notebook-cell[data-windowed-list-index='{i}']")
 
     def cell_output(self, i: int):
         "The output area of the i-th cell, as a locator."
@@ -200,7 +200,7 @@ class Book:
         "Save, close, shut the kernel down, open again in a fresh window: what a reader of the saved notebook meets. `trusted=False` changes the file so that its signature no longer fits."
         self.save()
         self.page.context.close()
-        self.lab.server.shut_kernels()
+        self.lab.server.shut_kernels(self.path)
         if not trusted:
             book = self.on_disk()
             book.cells.append(nbformat.v4.new_markdown_cell("A stranger was here."))
@@ -224,7 +224,10 @@ class Lab:
 
     def open(self, cells: list[str], name: str = "x.ipynb", *, classic: bool = False, dark: bool = False, size: tuple[int, int] = (1400, 900), settings: dict[str, dict] | None = None) -> Book:
         "Write code cells to a notebook and open it; the kernel is ready and nothing has run. `settings` are JupyterLab's, by plug-in."
-        if name.startswith("x") and (self.server.root / name).exists(): (self.server.root / name).unlink()
+        for book in self.books:
+            if book.path == name: book.page.context.close()
+        self.server.shut_kernels(name)  # a kernel still bound to this path would be used again
+        (self.server.root / name).parent.mkdir(parents=True, exist_ok=True)
         kernel = dict(name="python3", display_name="Python 3", language="python")
         nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells], metadata=dict(kernelspec=kernel)), self.server.root / name)
         theme = {"@jupyterlab/apputils-extension:themes": dict(theme="JupyterLab Dark" if dark else "JupyterLab Light")}
