@@ -4,6 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from hypothesis import settings
+from lab import chromium, lab, lab_server  # noqa: F401  fixtures: JupyterLab in a real browser
 
 settings.register_profile("repeatable", derandomize=True)  # the same examples each time; HYPOTHESIS_PROFILE=default looks for new ones
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
