@@ -39,7 +39,7 @@ def _rested(found: dict, began: int, ended: int) -> dict:
     "Files that were not written while or just before they were looked at."
     return {name: key for name, key in found.items() if not any(began - _TICK <= t <= ended + _TICK for t in key[1:3])}
 
-# %% ../../nbs/work/07_follow.ipynb #f20705cc
+# %% ../../nbs/work/07_follow.ipynb #28afb382
 @dataclass(frozen=True)
 class State:
     "How following stands. `message` may quote names from files: pass it through `visible` before it is shown."
@@ -52,8 +52,8 @@ class State:
 def _now() -> datetime: return datetime.now(timezone.utc)
 
 def _same(a: Study, b: Study) -> bool:
-    "Same sources (by hash), remarks and rows?"
-    return a.sources == b.sources and a.notes == b.notes and a.info == b.info and all(getattr(a, t).equals(getattr(b, t)) for t in TABLES)
+    "Same sources (by hash), author's words and rows? (Notes may differ: they count the hidden files of a writer.)"
+    return a.sources == b.sources and a.info == b.info and all(getattr(a, t).equals(getattr(b, t)) for t in TABLES)
 
 def _lost(last: Study | None, now: Study) -> bool:
     "Is a file that could be read before now unreadable, as while it is being rewritten?"
@@ -85,7 +85,7 @@ class Watch:
     def __exit__(self, *_) -> None: self.stop()
     def __repr__(self) -> str: return f"Watch({str(self.path)!r}, {self.state.kind}{', ' + repr(self.study) if self.study else ''})"
 
-# %% ../../nbs/work/07_follow.ipynb #5ef15075
+# %% ../../nbs/work/07_follow.ipynb #7e3261f1
 def _set(self, kind: str, message: str = "", **more) -> None:
     "Change the state; `since` stays while the kind does."
     self.state = replace(self.state, kind=kind, message=message, since=self.state.since if kind == self.state.kind else _now(), **more)
@@ -100,10 +100,18 @@ def _look(self) -> dict | None:
     where = "holds no results" if found else "is empty" if self.path.exists() else "is gone" if self.study else "is not there"
     self._set("waiting", f"{self.path.name} {where}; what was read before stays" if self.study else f"{self.path.name} {where} yet" if where != "is empty" else f"{self.path.name} is empty")
 
+def _load(self) -> Study:
+    "What is there now. A half-written file may hide what format it is; then it is read as those before it."
+    try: return load(self.path, self.format, **self.options)
+    except LoadError:
+        known = {s.format for s in self.study.sources if s.rows} if self.study else set()
+        if self.format or len(known) != 1 or not known <= set(readers()): raise
+        return load(self.path, *known, **self.options)
+
 def _read(self, found: dict, rested: dict) -> Study | None:
     "The study in these files; None, with the state saying why, where they can't be read."
     try:
-        with live_files(): study = load(self.path, self.format, **self.options)
+        with live_files(): study = self._load()
     except OSError as error: self._set("error", str(error)); return None   # tried again at the next poll
     except Exception as error:   # whatever a reader meets in a half-written file must not end the watch; it is said in the state
         self._seen = rested
@@ -130,7 +138,7 @@ def poll(self) -> Study | None:
             return study if new else None
         finally: self.seconds = time.monotonic() - clock
 
-Watch._set, Watch._look, Watch._read, Watch.poll = _set, _look, _read, poll
+Watch._set, Watch._look, Watch._load, Watch._read, Watch.poll = _set, _look, _load, _read, poll
 
 # %% ../../nbs/work/07_follow.ipynb #8ff8de6e
 def _deliver(self) -> None:
