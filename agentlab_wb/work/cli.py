@@ -31,48 +31,26 @@ def _study(args):
     path = args.path[0] if len(args.path) == 1 else args.path
     return load(path, format=args.format, name=args.name, strict=args.strict, **{k: _value(v) for k, v in _pairs(args.option, "option").items()})
 
-# %% ../../nbs/work/03_cli.ipynb #c75d9e5c
+# %% ../../nbs/work/03_cli.ipynb #d7f93a79
 def _print_json(value) -> None: print(json.dumps(value, ensure_ascii=True, allow_nan=False, default=str))
 
 def _load(args) -> int:
     from agentlab_wb.loaders.store import save_study
     from agentlab_wb.show.theme import visible
-    from agentlab_wb.tables import summary
+    from agentlab_wb.tables import facts, skipped, summary
     study = _study(args)
     if args.save: save_study(study, args.save)
     if args.json:
-        _print_json(dict(name=study.name, tables=summary(study).to_dicts(), facts=_facts(study), files=len(study.sources), skipped=[dict(path=s.path, **s.skipped) for s in study.sources if s.skipped], notes=list(study.notes)))
+        _print_json(dict(name=study.name, tables=summary(study).to_dicts(), facts=facts(study), files=len(study.sources), skipped=[dict(path=s.path, **s.skipped) for s in study.sources if s.skipped], notes=list(study.notes)))
         return 0
     print(f"{visible(study.name)}: {len(study.sources):,} files read as {', '.join(sorted({s.format for s in study.sources})) or 'nothing'}")
     for table, rows, agents, items in summary(study).iter_rows(): print(f"  {table:<12} {rows:>9,} rows  {agents:>5,} agents  {items:>7,} items")
-    for fact in _facts(study): print(f"    {fact}")
-    for reason, files in _skipped(study).items():
+    for fact in facts(study): print(f"    {fact}")
+    for reason, files in skipped(study).items():
         print(f"  skipped {sum(files.values()):,} in {visible(next(iter(files))) if len(files) == 1 else f'{len(files):,} files'}: {visible(reason)}")
     for note in study.notes: print(f"  note: {visible(note)}")
     if args.save: print(f"kept in {args.save}")
     return 0
-
-# %% ../../nbs/work/03_cli.ipynb #8ab0659d
-def _facts(study) -> list[str]:
-    "What a runs table holds, in a few words each."
-    runs, facts = study.runs, []
-    if not runs.height: return facts
-    counts = dict(runs["status"].value_counts().iter_rows())
-    attempts = runs.group_by("benchmark", "agent", "task").len()["len"]
-    facts.append(f"{runs['benchmark'].n_unique():,} benchmarks, " + (f"{attempts.max():,} attempts a task" if attempts.min() == attempts.max() else f"{attempts.min():,} to {attempts.max():,} attempts a task"))
-    if "cluster" in runs.columns and runs["cluster"].count(): facts.append(f"{runs['cluster'].drop_nulls().n_unique():,} clusters")
-    if runs["success"].count(): facts.append(f"{runs['success'].sum():,} successes, {runs['success'].null_count():,} attempts without an outcome")
-    if others := [f"{counts[s]:,} {s}" for s in ("error", "timeout", "skipped", "missing") if counts.get(s)]: facts.append("status: " + ", ".join(others))
-    if "cost_usd" in runs.columns and runs["cost_usd"].count(): facts.append(f"cost {runs['cost_usd'].sum():,.2f} USD for {runs['cost_usd'].count():,} attempts")
-    if "started_at" in runs.columns and runs["started_at"].count(): facts.append(f"from {runs['started_at'].min():%Y-%m-%d} to {runs['started_at'].max():%Y-%m-%d}")
-    return facts
-
-def _skipped(study) -> dict[str, dict[str, int]]:
-    "reason -> file -> how many."
-    found = {}
-    for source in study.sources:
-        for reason, count in source.skipped.items(): found.setdefault(reason, {})[source.path] = count
-    return found
 
 # %% ../../nbs/work/03_cli.ipynb #0b0b4d0d
 def _lists(items: Sequence[str]) -> dict[str, list]:
