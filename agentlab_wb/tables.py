@@ -311,14 +311,22 @@ def summary(study: Study) -> pl.DataFrame:
     rows = [(t, f.height, _agents(t, f), _items(f)) for t, f in tables(study).items()]
     return pl.DataFrame(rows, schema={"table": pl.String, "rows": pl.Int64, "agents": pl.Int64, "items": pl.Int64}, orient="row")
 
-# %% ../nbs/00_tables.ipynb #0d57bfb2
+# %% ../nbs/00_tables.ipynb #da8393d5
+def _cells(study: Study) -> pl.DataFrame:
+    "Of each benchmark: agent × task cells that were tried, all cells, fewest and most attempts of a cell. Kept with the study, which never changes: with millions of runs it takes a second."
+    if "_cells" not in vars(study):
+        made = study.runs.lazy().group_by("benchmark", "agent", "task").len().group_by("benchmark").agg(tried=pl.len().cast(pl.Int64), full=pl.col("task").n_unique().cast(pl.Int64) * pl.col("agent").n_unique(), low=pl.col("len").min(), high=pl.col("len").max())
+        object.__setattr__(study, "_cells", made.collect())
+    return study._cells
+
+# %% ../nbs/00_tables.ipynb #71c43292
 def facts(study: Study) -> list[str]:
     "What the runs of a study hold, in a few words each: benchmarks and attempts, clusters, successes, statuses, cost, dates."
     runs, found = study.runs, []
     if not runs.height: return found
     counts = dict(runs["status"].value_counts().iter_rows())
-    attempts = runs.group_by("benchmark", "agent", "task").len()["len"]
-    found.append(f"{runs['benchmark'].n_unique():,} benchmarks, " + (f"{attempts.max():,} attempts a task" if attempts.min() == attempts.max() else f"{attempts.min():,} to {attempts.max():,} attempts a task"))
+    cells = _cells(study); low, high = cells["low"].min(), cells["high"].max()
+    found.append(f"{cells.height:,} benchmarks, {f'{low:,} to ' if low < high else ''}{high:,} attempts a task")
     if "cluster" in runs.columns and runs["cluster"].count(): found.append(f"{runs['cluster'].drop_nulls().n_unique():,} clusters")
     if runs["success"].count(): found.append(f"{runs['success'].sum():,} successes, {runs['success'].null_count():,} attempts without an outcome")
     if others := [f"{counts[s]:,} {s}" for s in ("error", "timeout", "skipped", "missing") if counts.get(s)]: found.append("status: " + ", ".join(others))
@@ -333,7 +341,7 @@ def skipped(study: Study) -> dict[str, dict[str, int]]:
         for reason, count in source.skipped.items(): found.setdefault(reason, {})[source.path] = count
     return found
 
-# %% ../nbs/00_tables.ipynb #ccee7424
+# %% ../nbs/00_tables.ipynb #d0e9f7cf
 _WORTH = dict(cost_usd="cost", tokens_in="tokens", steps="steps", seconds="wall time", cluster="clusters", confidence="confidence", started_at="start times")  # of runs: what some measures need
 
 def missing_facts(study: Study) -> list[str]:
@@ -341,8 +349,8 @@ def missing_facts(study: Study) -> list[str]:
     runs, found = study.runs, []
     if runs.height:
         if unknown := runs.filter(pl.col("success").is_null() & pl.col("score").is_null()).height: found.append(f"{unknown:,} of {runs.height:,} attempts have no outcome")
-        cells = runs.lazy().group_by("benchmark", "agent", "task").len().group_by("benchmark").agg(tried=pl.len(), full=pl.col("task").n_unique() * pl.col("agent").n_unique()).select(pl.col("tried", "full").cast(pl.Int64).sum()).collect()
-        if never := cells["full"][0] - cells["tried"][0]: found.append(f"{never:,} of {cells['full'][0]:,} agent × task cells were never tried")
+        tried, full = _cells(study).select(pl.col("tried", "full").sum()).row(0)
+        if tried < full: found.append(f"{full - tried:,} of {full:,} agent × task cells were never tried")
         if lacks := [word for c, word in _WORTH.items() if c not in runs.columns or not runs[c].count()]: found.append("runs without " + ", ".join(lacks))
     if empty := [t for t in TABLES if not getattr(study, t).height]: found.append("no " + ", ".join(empty))
     return found
