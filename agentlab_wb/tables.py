@@ -408,20 +408,20 @@ def _list(items: Iterable[str], most: int, what: str) -> str:
     shown, rest = _some(list(items), most)
     return "<ul>" + "".join(f"<li>{html.escape(_visible(i))}</li>" for i in shown) + (f"<li>{rest} {what}</li>" if rest else "") + "</ul>"
 
-# %% ../nbs/00_tables.ipynb #5421c169
+# %% ../nbs/00_tables.ipynb #941363f5
 def _status_html(study: Study) -> str:
     "A row of counts: how the attempts ended."
     if not study.runs.height: return ""
     counts = dict(study.runs["status"].value_counts().iter_rows())
     heads = "".join(f'<th scope="col">{s}</th>' for s in STATUSES)
-    return f'<table><caption>Attempts by status</caption><thead><tr>{heads}</tr></thead><tbody><tr>{"".join(f"<td>{counts.get(s, 0):,}</td>" for s in STATUSES)}</tr></tbody></table>'
+    return f'<table style="text-align: right"><caption style="text-align: left">Attempts by status</caption><thead><tr>{heads}</tr></thead><tbody><tr>{"".join(f"<td>{counts.get(s, 0):,}</td>" for s in STATUSES)}</tr></tbody></table>'
 
 def _study_html(self, about: tuple | None = None) -> str:
     "For notebooks: it takes the page's colours, light or dark. Names come from strangers' files, so they are escaped."
     summed, held, gone = about or _about(self)
     title = f" · {html.escape(_visible(self.info['title']))}" if self.info.get("title") else ""
-    rows = "".join(f'<tr><th scope="row">{t}</th><td>{r:,}</td><td>{a:,}</td><td>{i:,}</td></tr>' for t, r, a, i in summed)
-    table = f'<table><thead><tr><th scope="col">table</th><th scope="col">rows</th><th scope="col">agents, raters</th><th scope="col">items</th></tr></thead><tbody>{rows}</tbody></table>' if rows else "<p>It is empty.</p>"
+    rows = "".join(f'<tr><th scope="row" style="text-align: left">{t}</th><td>{r:,}</td><td>{a:,}</td><td>{i:,}</td></tr>' for t, r, a, i in summed)
+    table = f'<table style="text-align: right"><thead><tr><th scope="col" style="text-align: left">table</th><th scope="col">rows</th><th scope="col">agents, raters</th><th scope="col">items</th></tr></thead><tbody>{rows}</tbody></table>' if rows else "<p>It is empty.</p>"
     parts = [f"<p><b>{html.escape(_visible(self.name))}</b>{title} · {_size(self)}</p>", table, _status_html(self)]
     if held := [f for f in held if not f.startswith("status: ")]: parts.append(f"<p>Holds {html.escape('; '.join(held))}.</p>")
     if gone: parts.append(f"<p>Missing: {html.escape('; '.join(gone))}.</p>")
