@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, fields, replace
 import polars as pl
 
 # %% auto #0
-__all__ = ['STATUSES', 'TABLES', 'KEYS', 'DataError', 'TableError', 'LoadError', 'Column', 'schema', 'empty_table', 'check',
-           'Source', 'Study', 'tables', 'summary', 'merge']
+__all__ = ['STATUSES', 'TABLES', 'KEYS', 'MOST_NOTES', 'MOST_FILES', 'DataError', 'TableError', 'LoadError', 'Column', 'schema',
+           'empty_table', 'check', 'Source', 'Study', 'tables', 'summary', 'facts', 'skipped', 'missing_facts', 'merge']
 
 # %% ../nbs/00_tables.ipynb #b58f6b84
 class DataError(ValueError):
@@ -311,19 +311,132 @@ def summary(study: Study) -> pl.DataFrame:
     rows = [(t, f.height, _agents(t, f), _items(f)) for t, f in tables(study).items()]
     return pl.DataFrame(rows, schema={"table": pl.String, "rows": pl.Int64, "agents": pl.Int64, "items": pl.Int64}, orient="row")
 
-# %% ../nbs/00_tables.ipynb #381fbe7a
+# %% ../nbs/00_tables.ipynb #da8393d5
+def _cells(study: Study) -> pl.DataFrame:
+    "Of each benchmark: agent × task cells that were tried, all cells, fewest and most attempts of a cell. Kept with the study, which never changes: with millions of runs it takes a second."
+    if "_cells" not in vars(study):
+        made = study.runs.lazy().group_by("benchmark", "agent", "task").len().group_by("benchmark").agg(tried=pl.len().cast(pl.Int64), full=pl.col("task").n_unique().cast(pl.Int64) * pl.col("agent").n_unique(), low=pl.col("len").min(), high=pl.col("len").max())
+        object.__setattr__(study, "_cells", made.collect())
+    return study._cells
+
+# %% ../nbs/00_tables.ipynb #71c43292
+def facts(study: Study) -> list[str]:
+    "What the runs of a study hold, in a few words each: benchmarks and attempts, clusters, successes, statuses, cost, dates."
+    runs, found = study.runs, []
+    if not runs.height: return found
+    counts = dict(runs["status"].value_counts().iter_rows())
+    cells = _cells(study); low, high = cells["low"].min(), cells["high"].max()
+    found.append(f"{cells.height:,} benchmarks, {f'{low:,} to ' if low < high else ''}{high:,} attempts a task")
+    if "cluster" in runs.columns and runs["cluster"].count(): found.append(f"{runs['cluster'].drop_nulls().n_unique():,} clusters")
+    if runs["success"].count(): found.append(f"{runs['success'].sum():,} successes, {runs['success'].null_count():,} attempts without an outcome")
+    if others := [f"{counts[s]:,} {s}" for s in ("error", "timeout", "skipped", "missing") if counts.get(s)]: found.append("status: " + ", ".join(others))
+    if "cost_usd" in runs.columns and runs["cost_usd"].count(): found.append(f"cost {runs['cost_usd'].sum():,.2f} USD for {runs['cost_usd'].count():,} attempts")
+    if "started_at" in runs.columns and runs["started_at"].count(): found.append(f"from {runs['started_at'].min():%Y-%m-%d} to {runs['started_at'].max():%Y-%m-%d}")
+    return found
+
+def skipped(study: Study) -> dict[str, dict[str, int]]:
+    "What was left out while reading: reason -> file -> how many."
+    found = {}
+    for source in study.sources:
+        for reason, count in source.skipped.items(): found.setdefault(reason, {})[source.path] = count
+    return found
+
+# %% ../nbs/00_tables.ipynb #d0e9f7cf
+_WORTH = dict(cost_usd="cost", tokens_in="tokens", steps="steps", seconds="wall time", cluster="clusters", confidence="confidence", started_at="start times")  # of runs: what some measures need
+
+def missing_facts(study: Study) -> list[str]:
+    "What is not there, in a few words each: outcomes, attempts, columns of runs, whole tables."
+    runs, found = study.runs, []
+    if runs.height:
+        if unknown := runs.filter(pl.col("success").is_null() & pl.col("score").is_null()).height: found.append(f"{unknown:,} of {runs.height:,} attempts have no outcome")
+        tried, full = _cells(study).select(pl.col("tried", "full").sum()).row(0)
+        if tried < full: found.append(f"{full - tried:,} of {full:,} agent × task cells were never tried")
+        if lacks := [word for c, word in _WORTH.items() if c not in runs.columns or not runs[c].count()]: found.append("runs without " + ", ".join(lacks))
+    if empty := [t for t in TABLES if not getattr(study, t).height]: found.append("no " + ", ".join(empty))
+    return found
+
+# %% ../nbs/00_tables.ipynb #dc981ef1
+MOST_NOTES, MOST_FILES = 6, 10   # shown at once
+
+def _visible(text: str, limit: int = 300) -> str:
+    "Text from files for the eye: hidden and control characters as escapes, not endless. `show.theme` has more; this room stands before it."
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if len(text) <= limit else text[:limit - 1] + "…"
+
+def _some(items: list, most: int) -> tuple[list, str]:
+    "The first few, and a word about the rest."
+    return items[:most], f"… and {len(items) - most:,} more" if len(items) > most else ""
+
+def _size(study: Study) -> str:
+    "How many files, how large."
+    if not study.sources: return "made in memory"
+    total, unit = float(sum(s.bytes for s in study.sources)), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if total >= 1000: total, unit = total / 1000, larger
+    return f"{len(study.sources):,} file{'s' * (len(study.sources) != 1)}, {total:.3g} {unit}"
+
+def _file(source: Source) -> str:
+    "A file in a line: its name, what it gave, what was skipped in it."
+    left = "; ".join(f"{n:,} skipped: {reason}" for reason, n in source.skipped.items())
+    return f"{source.path} ({source.rows:,} rows{'; ' + left if left else ''})"
+
+def _files(study: Study) -> list[str]:
+    "Files, those with something skipped first."
+    return [_file(s) for s in sorted(study.sources, key=lambda s: not s.skipped)]
+
+# %% ../nbs/00_tables.ipynb #8635be0d
 def _study_repr(self) -> str:
     parts = [f"{t}: {r:,} rows, {a:,} agents, {i:,} items" for t, r, a, i in summary(self).iter_rows()]
     return f"Study {self.name!r} ({'; '.join(parts) or 'empty'}; {len(self.sources)} files)"
 
-def _study_html(self) -> str:
-    "For notebooks. Names come from strangers' files, so they are escaped."
-    rows = "".join(f"<tr><td>{t}</td><td>{r:,}</td><td>{a:,}</td><td>{i:,}</td></tr>" for t, r, a, i in summary(self).iter_rows())
-    notes = "".join(f"<li>{html.escape(n)}</li>" for n in self.notes)
-    return (f"<p><b>{html.escape(self.name)}</b> · {len(self.sources)} files</p><table><thead><tr><th>table</th><th>rows</th><th>agents</th>"
-            f"<th>items</th></tr></thead><tbody>{rows}</tbody></table>" + (f"<ul>{notes}</ul>" if notes else ""))
+def _about(study: Study) -> tuple:
+    "What both forms say: summary, facts, what is missing. Counted once: with millions of runs it takes a second."
+    return list(summary(study).iter_rows()), facts(study), missing_facts(study)
 
-Study.__repr__, Study._repr_html_ = _study_repr, _study_html
+def _study_text(self, about: tuple | None = None) -> str:
+    "For a terminal: a line for each table, then what it holds, what is missing, notes and files."
+    table, held, gone = about or _about(self)
+    lines = [f"Study {_visible(self.name)}: {_size(self)}"]
+    lines += [f"  {t:<12} {r:>9,} rows  {a:>5,} agents  {i:>7,} items" for t, r, a, i in table] or ["  empty"]
+    for head, items, most in (("", held, 99), ("missing: ", gone, 99), ("note: ", self.notes, MOST_NOTES), ("file: ", _files(self), 3)):
+        shown, rest = _some(list(items), most)
+        lines += [f"    {head}{_visible(item)}" for item in shown] + [f"    {rest} {head.strip(': ')}s"] * bool(rest)
+    return "\n".join(lines)
+
+def _list(items: Iterable[str], most: int, what: str) -> str:
+    "A list of HTML, everything escaped, the rest counted."
+    shown, rest = _some(list(items), most)
+    return "<ul>" + "".join(f"<li>{html.escape(_visible(i))}</li>" for i in shown) + (f"<li>{rest} {what}</li>" if rest else "") + "</ul>"
+
+# %% ../nbs/00_tables.ipynb #941363f5
+def _status_html(study: Study) -> str:
+    "A row of counts: how the attempts ended."
+    if not study.runs.height: return ""
+    counts = dict(study.runs["status"].value_counts().iter_rows())
+    heads = "".join(f'<th scope="col">{s}</th>' for s in STATUSES)
+    return f'<table style="text-align: right"><caption style="text-align: left">Attempts by status</caption><thead><tr>{heads}</tr></thead><tbody><tr>{"".join(f"<td>{counts.get(s, 0):,}</td>" for s in STATUSES)}</tr></tbody></table>'
+
+def _study_html(self, about: tuple | None = None) -> str:
+    "For notebooks: it takes the page's colours, light or dark. Names come from strangers' files, so they are escaped."
+    summed, held, gone = about or _about(self)
+    title = f" · {html.escape(_visible(self.info['title']))}" if self.info.get("title") else ""
+    rows = "".join(f'<tr><th scope="row" style="text-align: left">{t}</th><td>{r:,}</td><td>{a:,}</td><td>{i:,}</td></tr>' for t, r, a, i in summed)
+    table = f'<table style="text-align: right"><thead><tr><th scope="col" style="text-align: left">table</th><th scope="col">rows</th><th scope="col">agents, raters</th><th scope="col">items</th></tr></thead><tbody>{rows}</tbody></table>' if rows else "<p>It is empty.</p>"
+    parts = [f"<p><b>{html.escape(_visible(self.name))}</b>{title} · {_size(self)}</p>", table, _status_html(self)]
+    if held := [f for f in held if not f.startswith("status: ")]: parts.append(f"<p>Holds {html.escape('; '.join(held))}.</p>")
+    if gone: parts.append(f"<p>Missing: {html.escape('; '.join(gone))}.</p>")
+    if self.notes: parts.append("<p>Notes</p>" + _list(self.notes, MOST_NOTES, "notes"))
+    if self.sources:
+        left = sum(n for files in skipped(self).values() for n in files.values())
+        parts.append(f"<details><summary>Files{f', {left:,} skipped in them' if left else ''}</summary>{_list(_files(self), MOST_FILES, 'files')}</details>")
+    return '<div style="color: var(--jp-ui-font-color1, inherit)">' + "".join(parts) + "</div>"
+
+def _study_bundle(self, include=None, exclude=None) -> dict[str, str]:
+    "Both at once, for IPython."
+    about = _about(self)
+    return {"text/html": _study_html(self, about), "text/plain": _study_text(self, about)}
+
+Study.__repr__, Study._repr_html_, Study._repr_mimebundle_ = _study_repr, _study_html, _study_bundle
 
 # %% ../nbs/00_tables.ipynb #9c1025e8
 def merge(studies: Iterable[Study],  # what to put together

@@ -97,7 +97,7 @@ def test_hostile_names_load(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["tables"][0]["agents"] == len(HOSTILE)
 
 
-@pytest.mark.parametrize("verb", ["", "load", "report", "reproduce", "verify", "formats", "compare", "power"])
+@pytest.mark.parametrize("verb", ["", "load", "report", "reproduce", "verify", "formats", "compare", "power", "lab"])
 def test_help_has_no_surprise(verb, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*filter(None, [verb]), "--help"])
