@@ -23,32 +23,32 @@ __all__ = ['DataError', 'LoadError', 'Selection', 'Source', 'Study', 'TableError
            'information_summary', 'information_tests', 'informative_subset', 'interaction', 'intransitive_triples',
            'item_analysis', 'item_disagreement', 'judge_chart', 'judge_metrics', 'kendall_tau', 'ladder_chart',
            'ladder_table', 'leaderboard_chart', 'leaderboard_table', 'leave_out_stability', 'length_bias',
-           'length_controlled', 'level_drop', 'load', 'load_literature', 'mean_cost', 'merge', 'metric_correlation',
-           'missing_cells', 'missing_patterns', 'mixed_model', 'multiverse', 'multiverse_summary', 'next_battles',
-           'next_dollar', 'next_runs', 'normalized_score', 'open_study', 'openskill_ratings', 'order_consistency',
-           'pairing_range', 'pairs_to_plan', 'pairwise_differences', 'pareto_front', 'pass_at_k', 'pass_curve_chart',
-           'pass_hat_k', 'performance_profile', 'pilot', 'place_among', 'place_range_chart', 'place_stability',
-           'plackett_luce', 'position_bias', 'power_chart', 'power_curve', 'power_of', 'power_of_comparisons',
-           'precision_of_rates', 'predict_scaling', 'prediction_powered', 'price_tokens', 'probability_of_improvement',
-           'progress_rate', 'published_pass_k', 'published_regret', 'rank_agents', 'rank_agreement',
-           'rank_biased_overlap', 'rate_sequence', 'read_prices', 'redo', 'refusal_balance', 'relative_improvement',
-           'reliability_curve', 'replay_battles', 'reply_cycles', 'report', 'reported_agreement',
-           'reported_information', 'reports', 'reproduce', 'required_attempts', 'required_tasks', 'risk_coverage',
-           'rogan_gladen', 'rollup', 'run_experimenter', 'run_reports', 'run_views', 'running_rates', 'safety_rates',
-           'save_study', 'schema', 'score_at_budget', 'score_views', 'sequence_chart', 'series_information',
-           'show_view', 'simulate_auctions', 'simulate_battles', 'simulate_contests', 'simulate_games', 'simulate_runs',
-           'simulated_power', 'smallest_battle_drop', 'smallest_drop', 'spearman_rho', 'split_half',
-           'standardized_errors', 'status_counts', 'step_information', 'stopping_points', 'strengths', 'subset_error',
-           'success_by_steps', 'success_rate', 'success_within', 'summary', 'tie_groups', 'time_horizons', 'top_two',
-           'triples', 'two_means', 'two_rates', 'units_of_analysis', 'variance_chart', 'variance_split', 'verify',
-           'whole_counts', 'win_matrix_chart', 'win_rate', 'win_rate_by_order', 'with_release_dates', 'worst_case',
-           'worst_case_safety', 'write_index']
+           'length_controlled', 'level_drop', 'load', 'load_ipython_extension', 'load_literature', 'mean_cost', 'merge',
+           'metric_correlation', 'missing_cells', 'missing_patterns', 'mixed_model', 'multiverse', 'multiverse_summary',
+           'next_battles', 'next_dollar', 'next_runs', 'normalized_score', 'open_study', 'openskill_ratings',
+           'order_consistency', 'pairing_range', 'pairs_to_plan', 'pairwise_differences', 'pareto_front', 'pass_at_k',
+           'pass_curve_chart', 'pass_hat_k', 'performance_profile', 'pilot', 'place_among', 'place_range_chart',
+           'place_stability', 'plackett_luce', 'position_bias', 'power_chart', 'power_curve', 'power_of',
+           'power_of_comparisons', 'precision_of_rates', 'predict_scaling', 'prediction_powered', 'price_tokens',
+           'probability_of_improvement', 'progress_rate', 'published_pass_k', 'published_regret', 'rank_agents',
+           'rank_agreement', 'rank_biased_overlap', 'rate_sequence', 'read_prices', 'redo', 'refusal_balance',
+           'relative_improvement', 'reliability_curve', 'replay_battles', 'reply_cycles', 'report',
+           'reported_agreement', 'reported_information', 'reports', 'reproduce', 'required_attempts', 'required_tasks',
+           'risk_coverage', 'rogan_gladen', 'rollup', 'run_experimenter', 'run_reports', 'run_views', 'running_rates',
+           'safety_rates', 'save_study', 'schema', 'score_at_budget', 'score_views', 'sequence_chart',
+           'series_information', 'show_view', 'simulate_auctions', 'simulate_battles', 'simulate_contests',
+           'simulate_games', 'simulate_runs', 'simulated_power', 'smallest_battle_drop', 'smallest_drop',
+           'spearman_rho', 'split_half', 'standardized_errors', 'status_counts', 'step_information', 'stopping_points',
+           'strengths', 'subset_error', 'success_by_steps', 'success_rate', 'success_within', 'summary', 'tie_groups',
+           'time_horizons', 'top_two', 'triples', 'two_means', 'two_rates', 'units_of_analysis',
+           'unload_ipython_extension', 'variance_chart', 'variance_split', 'verify', 'whole_counts', 'win_matrix_chart',
+           'win_rate', 'win_rate_by_order', 'with_release_dates', 'worst_case', 'worst_case_safety', 'write_index']
 
 # %% ../nbs/03_package.ipynb #d56c7623
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-# %% ../nbs/03_package.ipynb #038799a8
+# %% ../nbs/03_package.ipynb #084316f9
 _ROOMS = {  # module -> public names
     "tables": ("DataError", "LoadError", "Source", "Study", "TableError", "check", "merge", "schema", "summary",), "simulate": ("simulate_battles", "simulate_runs",),
     "simulate_contests": ("simulate_contests",), "loaders.core": ("formats", "load",), "loaders.store": ("open_study", "save_study",), "measure.rates": ("status_counts", "success_rate",),
@@ -88,7 +88,7 @@ _ROOMS = {  # module -> public names
     "show.reliability_charts": ("consistency_chart", "pass_curve_chart", "variance_chart",), "show.judge_charts": ("confusion_chart", "judge_chart",),
     "show.agreement_charts": ("agreement_chart",), "show.rating_charts": ("coefficient_chart", "history_chart",), "work.report": ("report", "reports",), "work.doctor": ("doctor",),
     "work.batch": ("run_reports",), "work.reproduce": ("reproduce", "verify",), "work.index_page": ("write_index",), "work.explore": ("explore",), "work.views": ("show_view",),
-    "work.selection": ("Selection",), "work.follow": ("Watch", "changes",),
+    "work.selection": ("Selection",), "work.follow": ("Watch", "changes",), "work.magics": ("load_ipython_extension", "unload_ipython_extension",),
 }
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -148,7 +148,7 @@ if _TYPE_CHECKING:
     from agentlab_wb.measure.concurrence import cluster_order, concurrence, run_views, score_views
     from agentlab_wb.measure.games import game_measures, simulate_games
 
-# %% ../nbs/03_package.ipynb #fb750199
+# %% ../nbs/03_package.ipynb #dbe39b71
 if _TYPE_CHECKING:
     from agentlab_wb.measure.auctions import auction_measures, simulate_auctions
     from agentlab_wb.measure.cross_play import battle_payoffs, best_replies, contest_payoffs, cross_effects, cross_play, game_payoffs, interaction, intransitive_triples, reply_cycles
@@ -192,8 +192,9 @@ if _TYPE_CHECKING:
     from agentlab_wb.work.views import show_view
     from agentlab_wb.work.selection import Selection
     from agentlab_wb.work.follow import Watch, changes
+    from agentlab_wb.work.magics import load_ipython_extension, unload_ipython_extension
 
-# %% ../nbs/03_package.ipynb #867ce6ba
+# %% ../nbs/03_package.ipynb #790216ed
 _all_ = ['DataError', 'LoadError', 'Selection', 'Source', 'Study', 'TableError', 'Watch', 'agent_baselines', 'aggregate_scores', 'aggregation_effect',
  'agreement', 'agreement_chart', 'answer_above', 'area_under_budget', 'assume_rates', 'assume_scores', 'auction_measures', 'audit_claims',
  'balanced_means', 'battle_payoffs', 'best_attempts', 'best_of_k', 'best_replies', 'best_under_budget', 'bootstrap_horizons', 'bradley_terry',
@@ -208,17 +209,18 @@ _all_ = ['DataError', 'LoadError', 'Selection', 'Source', 'Study', 'TableError',
  'group_agreement', 'group_association', 'hal_profile', 'history_chart', 'holdings', 'horizon_trend', 'human_effects', 'influence',
  'information_summary', 'information_tests', 'informative_subset', 'interaction', 'intransitive_triples', 'item_analysis', 'item_disagreement',
  'judge_chart', 'judge_metrics', 'kendall_tau', 'ladder_chart', 'ladder_table', 'leaderboard_chart', 'leaderboard_table', 'leave_out_stability',
- 'length_bias', 'length_controlled', 'level_drop', 'load', 'load_literature', 'mean_cost', 'merge', 'metric_correlation', 'missing_cells',
- 'missing_patterns', 'mixed_model', 'multiverse', 'multiverse_summary', 'next_battles', 'next_dollar', 'next_runs', 'normalized_score', 'open_study',
- 'openskill_ratings', 'order_consistency', 'pairing_range', 'pairs_to_plan', 'pairwise_differences', 'pareto_front', 'pass_at_k', 'pass_curve_chart',
- 'pass_hat_k', 'performance_profile', 'pilot', 'place_among', 'place_range_chart', 'place_stability', 'plackett_luce', 'position_bias',
- 'power_chart', 'power_curve', 'power_of', 'power_of_comparisons', 'precision_of_rates', 'predict_scaling', 'prediction_powered', 'price_tokens',
- 'probability_of_improvement', 'progress_rate', 'published_pass_k', 'published_regret', 'rank_agents', 'rank_agreement', 'rank_biased_overlap',
- 'rate_sequence', 'read_prices', 'redo', 'refusal_balance', 'relative_improvement', 'reliability_curve', 'replay_battles', 'reply_cycles', 'report',
- 'reported_agreement', 'reported_information', 'reports', 'reproduce', 'required_attempts', 'required_tasks', 'risk_coverage', 'rogan_gladen',
- 'rollup', 'run_experimenter', 'run_reports', 'run_views', 'running_rates', 'safety_rates', 'save_study', 'schema', 'score_at_budget', 'score_views',
- 'sequence_chart', 'series_information', 'show_view', 'simulate_auctions', 'simulate_battles', 'simulate_contests', 'simulate_games',
- 'simulate_runs', 'simulated_power', 'smallest_battle_drop', 'smallest_drop', 'spearman_rho', 'split_half', 'standardized_errors', 'status_counts',
- 'step_information', 'stopping_points', 'strengths', 'subset_error', 'success_by_steps', 'success_rate', 'success_within', 'summary', 'tie_groups',
- 'time_horizons', 'top_two', 'triples', 'two_means', 'two_rates', 'units_of_analysis', 'variance_chart', 'variance_split', 'verify', 'whole_counts',
- 'win_matrix_chart', 'win_rate', 'win_rate_by_order', 'with_release_dates', 'worst_case', 'worst_case_safety', 'write_index']
+ 'length_bias', 'length_controlled', 'level_drop', 'load', 'load_ipython_extension', 'load_literature', 'mean_cost', 'merge', 'metric_correlation',
+ 'missing_cells', 'missing_patterns', 'mixed_model', 'multiverse', 'multiverse_summary', 'next_battles', 'next_dollar', 'next_runs',
+ 'normalized_score', 'open_study', 'openskill_ratings', 'order_consistency', 'pairing_range', 'pairs_to_plan', 'pairwise_differences',
+ 'pareto_front', 'pass_at_k', 'pass_curve_chart', 'pass_hat_k', 'performance_profile', 'pilot', 'place_among', 'place_range_chart',
+ 'place_stability', 'plackett_luce', 'position_bias', 'power_chart', 'power_curve', 'power_of', 'power_of_comparisons', 'precision_of_rates',
+ 'predict_scaling', 'prediction_powered', 'price_tokens', 'probability_of_improvement', 'progress_rate', 'published_pass_k', 'published_regret',
+ 'rank_agents', 'rank_agreement', 'rank_biased_overlap', 'rate_sequence', 'read_prices', 'redo', 'refusal_balance', 'relative_improvement',
+ 'reliability_curve', 'replay_battles', 'reply_cycles', 'report', 'reported_agreement', 'reported_information', 'reports', 'reproduce',
+ 'required_attempts', 'required_tasks', 'risk_coverage', 'rogan_gladen', 'rollup', 'run_experimenter', 'run_reports', 'run_views', 'running_rates',
+ 'safety_rates', 'save_study', 'schema', 'score_at_budget', 'score_views', 'sequence_chart', 'series_information', 'show_view', 'simulate_auctions',
+ 'simulate_battles', 'simulate_contests', 'simulate_games', 'simulate_runs', 'simulated_power', 'smallest_battle_drop', 'smallest_drop',
+ 'spearman_rho', 'split_half', 'standardized_errors', 'status_counts', 'step_information', 'stopping_points', 'strengths', 'subset_error',
+ 'success_by_steps', 'success_rate', 'success_within', 'summary', 'tie_groups', 'time_horizons', 'top_two', 'triples', 'two_means', 'two_rates',
+ 'units_of_analysis', 'unload_ipython_extension', 'variance_chart', 'variance_split', 'verify', 'whole_counts', 'win_matrix_chart', 'win_rate',
+ 'win_rate_by_order', 'with_release_dates', 'worst_case', 'worst_case_safety', 'write_index']
