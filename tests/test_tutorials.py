@@ -139,7 +139,7 @@ def test_simulated_data_are_called_so(path):
 
 def text_of(outputs) -> str:
     "What a reader sees, without markup."
-    return "\n".join(o["text"] if o["output_type"] == "stream" else o["data"]["text/plain"] for o in outputs).strip()
+    return "\n".join((o["text"] if o["output_type"] == "stream" else o["data"]["text/plain"]).strip() for o in outputs)
 
 
 @pytest.mark.slow
@@ -157,4 +157,4 @@ def test_kept_outputs_are_what_the_code_gives(path, monkeypatch):
                 value = eval(compile(ast.Expression(last.value), path.name, "eval"), space) if last else None
             now = [said.getvalue().strip(), *([repr(value)] if value is not None else [])]
             kept = text_of(cell.outputs)
-            assert "\n".join(t for t in now if t).strip() == kept, f"{path.name}: run it again and keep the outputs of\n{cell.source}"
+            assert "\n".join(t.strip() for t in now if t) == kept, f"{path.name}: run it again and keep the outputs of\n{cell.source}"
