@@ -151,7 +151,7 @@ _CHARTS_CSS = f"""
 .wb-hidden {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }}
 """
 
-# %% ../../nbs/work/12_widgets.ipynb #b5d39a50
+# %% ../../nbs/work/12_widgets.ipynb #b9768d8e
 class ChartBox(anywidget.AnyWidget):
     "The charts of a view, live. `on_event` is called with messages of kind pick, brush, open, drawn, failed, copied, uncopied."
     _esm = _CHART_JS + _FIGURE_JS + _CHARTS_JS
@@ -161,7 +161,7 @@ class ChartBox(anywidget.AnyWidget):
 
     def __init__(self, on_event: Callable[[dict], None] = lambda event: None, **traits):
         super().__init__(**traits)
-        self.live, self._tell = False, on_event
+        self.live, self.drawn, self._tell = False, 0, on_event   # has a browser the scripts; the last stamp that it drew
         self.on_msg(self._hear)
 
     def show(self, pictures: Sequence[Picture], picked: Sequence[object] = ()) -> None:
@@ -175,7 +175,7 @@ class ChartBox(anywidget.AnyWidget):
     def _hear(self, widget, message: dict, buffers) -> None:
         kind = message.get("kind") if isinstance(message, dict) else None
         if kind == "vega": self.send(dict(kind="vega"), buffers=[vega_module()])
-        elif kind == "drawn": self.live = True
+        elif kind == "drawn": self.live, self.drawn = True, message.get("stamp")
         if kind in ("pick", "brush", "open") and message.get("seen") != self.stamp: return
         if kind and kind != "vega": self._tell(message)
 
