@@ -132,6 +132,17 @@ def test_a_file_replaced_deleted_and_set_back(tmp_path):
     assert watch.poll().runs.height == 5 and watch.state.kind == "following"
 
 
+def test_a_file_that_was_just_written_is_deleted(tmp_path):
+    "A fresh file beside rested ones: its going is a change."
+    for name, part in (("a", RUNS[:20]), ("b", RUNS[20:])):
+        (tmp_path / f"{name}.jsonl").write_text(lines(part))
+        time.sleep(.12 if name == "a" else 0)
+    watch = Watch(tmp_path)
+    assert watch.poll().runs.height == RUNS.height
+    (tmp_path / "b.jsonl").unlink()
+    assert watch.poll().runs.height == 20
+
+
 def test_error_then_recovery(tmp_path):
     path, watch = tmp_path / "results.json", Watch(tmp_path / "results.json", format="tidy")
     path.write_text(json.dumps(RUNS.to_dicts()))

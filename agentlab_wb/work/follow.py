@@ -19,7 +19,7 @@ from ..loaders.core import MAX_FILES, _walk, live_files, load, readers
 # %% auto #0
 __all__ = ['snapshot', 'State', 'Watch', 'poll', 'start', 'stop', 'changes']
 
-# %% ../../nbs/work/07_follow.ipynb #3061190f
+# %% ../../nbs/work/07_follow.ipynb #68444526
 _TICK = 50_000_000   # ns; coarser than the clocks of file systems
 
 def snapshot(path: str | Path,                             # a file or folder; it may be missing
@@ -33,8 +33,8 @@ def snapshot(path: str | Path,                             # a file or folder; i
     return {name[start:]: (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in stats}
 
 def _rested(found: dict, began: int, ended: int) -> dict:
-    "Files that were not written while or just before they were looked at."
-    return {name: key for name, key in found.items() if not any(began - _TICK <= t <= ended + _TICK for t in key[1:3])}
+    "The same with None for files that were written while or just before they were looked at, so that they count as changed once more."
+    return {name: None if any(began - _TICK <= t <= ended + _TICK for t in key[1:3]) else key for name, key in found.items()}
 
 # %% ../../nbs/work/07_follow.ipynb #28afb382
 @dataclass(frozen=True)
