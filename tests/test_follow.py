@@ -132,6 +132,17 @@ def test_a_file_replaced_deleted_and_set_back(tmp_path):
     assert watch.poll().runs.height == 5 and watch.state.kind == "following"
 
 
+def test_a_file_that_was_just_written_is_deleted(tmp_path):
+    "A fresh file beside rested ones: its going is a change."
+    for name, part in (("a", RUNS[:20]), ("b", RUNS[20:])):
+        (tmp_path / f"{name}.jsonl").write_text(lines(part))
+        time.sleep(.12 if name == "a" else 0)
+    watch = Watch(tmp_path)
+    assert watch.poll().runs.height == RUNS.height
+    (tmp_path / "b.jsonl").unlink()
+    assert watch.poll().runs.height == 20
+
+
 def test_error_then_recovery(tmp_path):
     path, watch = tmp_path / "results.json", Watch(tmp_path / "results.json", format="tidy")
     path.write_text(json.dumps(RUNS.to_dicts()))
@@ -386,7 +397,7 @@ def test_a_slow_reading_makes_long_pauses(tmp_path, monkeypatch):
     stop = threading.Event()
     writer = threading.Thread(target=lambda: [(tmp_path / "a.jsonl").write_text(lines(RUNS[:3 + k % 50])) for k in iter(lambda: len(begun) if not stop.wait(.01) else None, None)])
     writer.start()
-    with Watch(tmp_path, **FAST).start(lambda s: None, run_in=lambda f: f()) as watch:
+    with Watch(tmp_path, format="tidy", **FAST).start(lambda s: None, run_in=lambda f: f()) as watch:
         assert wait_for(lambda: len(begun) >= 4)
     stop.set()
     writer.join()
@@ -495,7 +506,7 @@ def test_coverage_at_all_of_200_looks():
 @pytest.mark.slow
 def test_coverage_through_the_table_with_three_attempts():
     "Graded task means, the table made anew at each of 40 looks, each task complete when its three attempts are in."
-    agents, tasks, level = 150, 120, .9
+    agents, tasks, level = 100, 120, .9
     runs = simulate_runs(1, 1, seed=0).study.runs.clear()
     rng = np.random.default_rng(6)
     ability = rng.normal(0, 1, agents)

@@ -19,25 +19,22 @@ from ..loaders.core import MAX_FILES, _walk, live_files, load, readers
 # %% auto #0
 __all__ = ['snapshot', 'State', 'Watch', 'poll', 'start', 'stop', 'changes']
 
-# %% ../../nbs/work/07_follow.ipynb #e61bc2a9
+# %% ../../nbs/work/07_follow.ipynb #68444526
 _TICK = 50_000_000   # ns; coarser than the clocks of file systems
 
 def snapshot(path: str | Path,                             # a file or folder; it may be missing
             ) -> dict[str, tuple[int, int, int, int]]:     # name below the path -> size, modified (ns), status changed (ns), inode
     "What is there, without reading it. Raises `LoadError` for more files than a study may have."
-    root = Path(path)
+    root = Path(os.path.abspath(path))
     if not root.exists(): return {}
     files = [root] if root.is_file() else list(islice(_walk(root, os.path.realpath(root), Counter()), MAX_FILES + 1))
     if len(files) > MAX_FILES: raise LoadError(f"{path}: more than {MAX_FILES:,} files. Follow the folder of one study.")
-    found = {}
-    for file in files:
-        s = os.stat(file)
-        found[os.path.relpath(file, root.parent if root == file else root)] = (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
-    return found
+    stats, start = ((str(file), os.stat(file)) for file in files), len(os.path.join(root.parent if root.is_file() else root, ""))
+    return {name[start:]: (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in stats}
 
 def _rested(found: dict, began: int, ended: int) -> dict:
-    "Files that were not written while or just before they were looked at."
-    return {name: key for name, key in found.items() if not any(began - _TICK <= t <= ended + _TICK for t in key[1:3])}
+    "The same with None for files that were written while or just before they were looked at, so that they count as changed once more."
+    return {name: None if any(began - _TICK <= t <= ended + _TICK for t in key[1:3]) else key for name, key in found.items()}
 
 # %% ../../nbs/work/07_follow.ipynb #28afb382
 @dataclass(frozen=True)
