@@ -12,7 +12,7 @@ from ..tables import DataError
 
 # %% auto #0
 __all__ = ['METHODS', 'pairs_sentence', 'correction_sentence', 'pair_sentences', 'underpowered_sentence', 'tasks_sentence',
-           'subset_sentence']
+           'subset_sentence', 'policy_sentence', 'cluster_sentence']
 
 # %% ../../nbs/show/04o_task_words.ipynb #37a07f4a
 METHODS = dict(holm="Holm’s method", hochberg="Hochberg’s method", bh="Benjamini and Hochberg’s method (false discovery rate)", by="Benjamini and Yekutieli’s method (false discovery rate)", max_t="the maximum statistic", none="no correction")
@@ -90,3 +90,24 @@ def subset_sentence(shown: int,       # tasks that are left
                    ) -> str:          # a sentence, or nothing
     "That a filter changed n."
     return f"{shown:,} of {_count(there, what)} of {label(benchmark, 60)}: the selection leaves the others out." if shown < there else ""
+
+# %% ../../nbs/show/04o_task_words.ipynb #4871950a
+_COUNT_AS = dict(fail="count as failures", drop="are left out", error="are refused", bounds="count as failures and as successes, whichever is worse")
+
+def policy_sentence(unknown: int,    # attempts without an outcome
+                    attempts: int,   # of so many
+                    missing: str,    # what they count as: fail, drop, error, bounds
+                   ) -> str:         # a sentence, or nothing
+    "What attempts without an outcome count as."
+    return f"{unknown:,} of {_count(attempts, 'attempt')} have no outcome and {_COUNT_AS[missing]}." if unknown else ""
+
+def cluster_sentence(clusters: int,   # how many
+                     equal: float,    # as good as how many equal ones: (Σn)²/Σn²
+                     used: bool,      # are errors clustered?
+                     known: bool = True,  # does every task stand in one cluster?
+                    ) -> str:         # a sentence
+    "Whether what tasks share was taken into account."
+    if not known: return "Some tasks have no cluster or stand in several, so tasks are taken as independent; where tasks of a cluster end alike, intervals are too narrow."
+    many = f"{_count(clusters, 'cluster')} of tasks" + (f" (as good as {format_number(equal)} equal ones)" if equal < .9 * clusters else "")
+    if used: return f"Errors are by {many}." + (" So few make the errors themselves unsure." if equal < 10 else "")
+    return f"There are {many}, but tasks are taken as independent: where tasks of a cluster end alike, intervals are too narrow."
