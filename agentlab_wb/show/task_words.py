@@ -12,7 +12,8 @@ from ..tables import DataError
 
 # %% auto #0
 __all__ = ['METHODS', 'pairs_sentence', 'correction_sentence', 'pair_sentences', 'underpowered_sentence', 'tasks_sentence',
-           'subset_sentence', 'policy_sentence', 'cluster_sentence']
+           'subset_sentence', 'policy_sentence', 'cluster_sentence', 'judged_sentence', 'discrimination_notes',
+           'page_sentences']
 
 # %% ../../nbs/show/04o_task_words.ipynb #37a07f4a
 METHODS = dict(holm="Holm’s method", hochberg="Hochberg’s method", bh="Benjamini and Hochberg’s method (false discovery rate)", by="Benjamini and Yekutieli’s method (false discovery rate)", max_t="the maximum statistic", none="no correction")
@@ -38,7 +39,7 @@ def correction_sentence(pairs: int,              # how many p-values
     if correction not in METHODS: raise DataError(f"no correction is called {correction!r}; there are {', '.join(METHODS)}.")
     return f"P-values are corrected over {pairs:,} pairs with {METHODS[correction]}; intervals are of each pair by itself."
 
-# %% ../../nbs/show/04o_task_words.ipynb #cbc41a40
+# %% ../../nbs/show/04o_task_words.ipynb #83c9a437
 def pair_sentences(row: dict,        # one row of `compare`
                    pairs: int = 1,   # over how many pairs p was corrected
                   ) -> list[str]:    # sentences
@@ -46,16 +47,17 @@ def pair_sentences(row: dict,        # one row of `compare`
     a, b, n = label(row["agent_a"]), label(row["agent_b"]), row["n"]
     said = [f"Test: {label(row['why'], 300)}."]
     if row["only_a"] is not None: said.append(f"Of {_count(n, 'shared task')}, {row['only_a']:,} {'is' if row['only_a'] == 1 else 'are'} solved by {a} only and {row['only_b']:,} by {b} only; the rest says nothing about which is better.")
-    if row["p_better"] is not None: said.append(f"Probability that {a} is the better one, given these tasks and a flat prior: {format_number(row['p_better'], 'percent')}.")
+    if row["p_better"] is not None: said.append(f"Probability that {a} is the better one, given these tasks and a flat prior: {_sure(row['p_better'])}.")
     if row["worst"] is not None and row["best"] - row["worst"] > 1e-12: said.append(f"Whatever the missing outcomes were, the difference lies between {format_number(row['worst'], 'points', sign=True)} and {format_number(row['best'], 'points', sign=True)}.")
     lost = [f"{_count(row[c], 'task')} that only {who} tried" for c, who in (("lost_a", a), ("lost_b", b)) if row[c]]
     if lost: said.append(f"{'Not compared' if not row['test'] in ('welch', 'boschloo', 'fisher', 'permutation') else 'Each on its own tasks'}: {in_words(lost, limit=200)}.")
     if pairs > 1: said.append(f"For this pair alone, had it been chosen before looking, p would be {_p(row['p'])}; over all {pairs:,} pairs it is {_p(row['p_adjusted'])}.")
     return said
 
-def _p(p: float) -> str: return format_number(p, "p")
+def _p(p: float) -> str: return "< 0.001" if p < .001 else format_number(p, "p")
+def _sure(p: float) -> str: return "above 99.9 %" if p > .999 else "below 0.1 %" if p < .001 else format_number(p, "percent")
 
-# %% ../../nbs/show/04o_task_words.ipynb #ca2939d6
+# %% ../../nbs/show/04o_task_words.ipynb #62255022
 def underpowered_sentence(row: dict,        # one row of `power_of_comparisons`
                           pairs: int = 1,   # among how many pairs
                          ) -> str:          # one or two sentences
@@ -63,7 +65,7 @@ def underpowered_sentence(row: dict,        # one row of `power_of_comparisons`
     who = f"{label(row['agent_a'])} and {label(row['agent_b'])}"
     if row["detectable"] is None: return f"Under-powered: {_count(row['tasks'] or 0, 'shared task')} of {who} show no difference of any size with {format_level(row['power_wanted'])} power{_because(row)}."
     among = f", corrected over {pairs:,} pairs," if pairs > 1 else ""
-    return f"Under-powered: {_count(row['tasks'], 'shared task')} show a difference between {who}{among} with {format_level(row['power_wanted'])} power only from {format_number(row['detectable'], 'points')} on; smaller ones are neither shown nor excluded."
+    return f"Under-powered: {_count(row['tasks'], 'shared task')} show a difference between {who}{among} with {format_level(row['power_wanted'])} power only from {format_number(row['detectable'], 'points')} on; smaller ones would often go unseen."
 
 def _because(row: dict) -> str: return f" ({label(row['reason'], 160)})" if row.get("reason") else ""
 
@@ -111,3 +113,32 @@ def cluster_sentence(clusters: int,   # how many
     many = f"{_count(clusters, 'cluster')} of tasks" + (f" (as good as {format_number(equal)} equal ones)" if equal < .9 * clusters else "")
     if used: return f"Errors are by {many}." + (" So few make the errors themselves unsure." if equal < 10 else "")
     return f"There are {many}, but tasks are taken as independent: where tasks of a cluster end alike, intervals are too narrow."
+
+# %% ../../nbs/show/04o_task_words.ipynb #619c0f65
+def judged_sentence(selected: int,   # agents looked at
+                    judging: int,    # agents behind difficulty and discrimination
+                   ) -> str:         # a sentence, or nothing
+    "That difficulty and discrimination come from more agents than are selected."
+    return f"{_count(selected, 'agent')} selected; difficulty and discrimination are of all {judging:,} agents with the same filters." if judging > selected else ""
+
+def discrimination_notes(profiles: pl.DataFrame,   # from `task_profiles`
+                        ) -> list[str]:            # sentences
+    "Why tasks have no discrimination, where the reason is the design."
+    agents, n, lost = profiles["n"].max(), profiles["n_complete"][0], (profiles["n"] < profiles["n"].max()).sum()
+    if agents < 3: return [f"Discrimination needs three agents; here {'is' if agents == 1 else 'are'} {agents:,}."]
+    if not n: return [f"No discrimination: no three of the {agents:,} agents tried two tasks that all of them tried."]
+    if profiles["empty"][0] == "agents" and n < agents: return [f"Discrimination is among the {n:,} of {agents:,} agents that tried every task."]
+    return [f"{_count(lost, 'task')} that not every agent tried {'has' if lost == 1 else 'have'} no discrimination."] if lost else []
+
+def page_sentences(shown: int,       # rows on the page
+                   kept: int,        # rows that fit selection and filter
+                   there: int,       # rows of the table
+                   what: str,        # what a row is
+                   order: str,       # what they are sorted by
+                   empty: list[str],  # columns without a value
+                  ) -> list[str]:    # sentences
+    "How many rows there are, how many are shown in which order, and which columns are left out."
+    said = [f"{kept:,} of {_count(there, what)} fit the selection." if kept < there else f"{_count(there, what)}."]
+    if shown < kept: said.append(f"The table has the first {shown:,}, by {order}; {kept - shown:,} more are left out.")
+    if empty: said.append(f"Columns without a value: {in_words(empty, 12)}.")
+    return said

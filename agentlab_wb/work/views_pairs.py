@@ -50,7 +50,7 @@ def _options(slice: Slice) -> tuple[Option, ...]:
     names = runs["agent"].unique().sort().to_list()
     return (*benchmark_option(slice), *((_against(names),) if len(names) > 2 else ()), _CORRECTION, *_cluster_option(runs))
 
-# %% ../../nbs/work/11b_views_pairs.ipynb #92ae1462
+# %% ../../nbs/work/11b_views_pairs.ipynb #181c9ac1
 _FACTS = (Show("p", "p", ("p",)), Show("p, corrected", "p", ("p_adjusted",)), Show("P(first is better)", "percent", ("p_better",)), Show("Shared tasks", "count", ("n",)), Show("Only first", "count", ("only_a",)), Show("Only second", "count", ("only_b",)), Show("Tasks to settle", "count", ("n_needed",)))
 
 def pairs_table(pairs: pl.DataFrame,       # from `compare` and `tasks_to_settle`, in the order to show
@@ -68,8 +68,8 @@ def differing_table(frame: pl.DataFrame,   # from `task_differences`
     "The tasks on which two agents differ."
     part = frame.filter(pl.col("difference").abs() > 1e-12)
     names = labels([agent_a, agent_b], 30)
-    shows = (Show("Task", "text", ("task",)), Show(f"{names[agent_a]}, solved", "percent", ("rate_a",)), Show(f"{names[agent_b]}, solved", "percent", ("rate_b",)), Show("Difference", "points", ("difference",)), Show("Attempts of first", "count", ("attempts_a",)), Show("Attempts of second", "count", ("attempts_b",)))
-    return Table(part, "Tasks on which they differ", f"{frame.height - part.height:,} of {frame.height:,} shared tasks ended alike and are not listed.", shows)
+    shows = (Show("Task", "text", ("task",)), Show(names[agent_a], "percent", ("rate_a",)), Show(names[agent_b], "percent", ("rate_b",)), Show("Difference", "points", ("difference",)), Show("Attempts of first", "count", ("attempts_a",)), Show("Attempts of second", "count", ("attempts_b",)))
+    return Table(part, "Tasks on which they differ", f"Below each agent: attempts that it solved, or its mean score. {frame.height - part.height:,} of {frame.height:,} shared tasks ended alike and are not listed.", shows)
 
 # %% ../../nbs/work/11b_views_pairs.ipynb #e0287479
 def narrowed_banner(slice: Slice, runs: pl.DataFrame) -> list[str]:
