@@ -24,7 +24,7 @@ def kept_sentence(counts: Mapping[str, tuple[int, int]],   # what is counted, in
     parts = [f"{left:,} of {_count(every, what)}" for what, (left, every) in counts.items() if left < every]
     return f"The selection leaves {in_words(parts, len(parts))}." if parts else ""
 
-# %% ../../nbs/show/04n_view_words.ipynb #63d82f33
+# %% ../../nbs/show/04n_view_words.ipynb #74066b79
 def battles_sentence(battles: pl.DataFrame,   # a battles table
                     ) -> str:                 # one sentence
     "How many battles, agents, items and ties there are. Raises `DataError` for an empty table."
@@ -44,7 +44,7 @@ def apart_sentence(groups: Sequence[Sequence[str]],   # agents that met, directl
 def unrated_sentence(ratings: pl.DataFrame,   # from `bradley_terry` or `plackett_luce`
                     ) -> str:                 # one or two sentences; empty where all have a rating
     "Who has no finite rating, and why."
-    guard(ratings, "unrated sentence", "agent", "estimate", "method")
+    guard(ratings, "unrated sentence", "agent", "estimate", "method", most=None)
     without = ratings.filter(pl.col("estimate").is_null())
     parts = [f"{in_words(part['agent'], 4)} ({label(why, 120)})" for (why,), part in without.group_by("method", maintain_order=True)]
     return f"Without a finite rating: {in_words(parts, 4, 400)}." if parts else ""
