@@ -54,17 +54,17 @@ def covariates_sentence(columns: Sequence[str],   # names of covariates
     "What ratings do not control for."
     return f"Ratings here do not control for {in_words(columns, 4)}; the report “ladder” estimates the effect." if columns else ""
 
-# %% ../../nbs/show/04n_view_words.ipynb #5628d459
+# %% ../../nbs/show/04n_view_words.ipynb #ad8d7747
 def clusters_sentence(clusters: int,    # how many there are
                       tasks: int,       # how many tasks they hold
                      ) -> str:          # one sentence
     "That clusters of tasks are the units."
     return f"Tasks of one cluster are taken together: {_count(tasks, 'task')} in {_count(clusters, 'cluster')}, and the clusters are the units."
 
-def independent_sentence(empty: int,    # rows without a cluster
-                         ) -> str:      # one sentence
+def independent_sentence(why: str,    # why clusters are of no use
+                         ) -> str:    # one sentence
     "That tasks share clusters and are taken as independent all the same."
-    return f"Tasks share clusters, but {_count(empty, 'attempt')} {'has' if empty == 1 else 'have'} none or more than one of them, so tasks are taken as independent: intervals may be too narrow."
+    return f"Tasks share clusters, but {why}, so tasks are taken as independent: intervals may be too narrow."
 
 def replicates_sentence(replicates: int,   # that were drawn
                         usual: int,        # that a report draws
