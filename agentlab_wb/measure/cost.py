@@ -233,10 +233,11 @@ def _agent_matrices(marked: pl.DataFrame, cluster: str | None) -> tuple[list[str
     "Agents with a cost, and per unit and agent: sum of costs, tasks with a cost, sum of outcomes, tasks."
     paid, all_ = (_pair_units(marked, cluster, rows) for rows in (pl.col("priced"), pl.lit(True)))
     agents = sorted(paid["agent"].unique())
-    place, units = {a: i for i, a in enumerate(agents)}, {u: i for i, u in enumerate(all_["__unit"].unique().sort())}
+    units = all_["__unit"].unique().sort()
+    code = lambda column, names: column.cast(pl.Enum(names)).to_physical().to_numpy()
     def matrix(frame, column):
         out = np.zeros((len(units), len(agents)))
-        out[[units[u] for u in frame["__unit"]], [place[a] for a in frame["agent"]]] = frame[column].to_numpy()
+        out[code(frame["__unit"], units), code(frame["agent"], agents)] = frame[column].to_numpy()
         return out
     all_ = all_.filter(pl.col("agent").is_in(agents))
     return agents, matrix(paid, "c"), matrix(paid, "size"), matrix(all_, "s"), matrix(all_, "size")

@@ -58,13 +58,20 @@ def _rate(sizes: np.ndarray, sums: np.ndarray, level: float) -> tuple[float, flo
         return mean, None, 1 - bound if mean else 0., 1. if mean else bound, "one-sided exact"
     return mean, None, None, None, "no interval: all items equal" if units > 1 else "no interval: one item only"
 
-def _rate_row(key: tuple, part: pl.DataFrame, cluster: str, level: float) -> tuple:
-    "One row of the result: a rate and its counts."
-    items = part.group_by(cluster, maintain_order=True).agg(size=pl.col("weight").sum(), sum=(pl.col("weight") * pl.col("result")).sum()).filter(pl.col("size") > 0).sort(cluster)
-    if not items.height: raise DataError(f"all battles of {key[-2]!r} against {key[-1]!r} have weight 0.")
-    won, lost = (part["result"] > .5).sum(), (part["result"] < .5).sum()
-    estimate, se, lower, upper, method = _rate(items["size"].to_numpy(), items["sum"].to_numpy(), level)
-    return (*key, estimate, se, lower, upper, level, items.height, part.height, won, part.height - won - lost, lost, method)
+def _rate_rows(both: pl.DataFrame, keys: list[str], cluster: str, level: float) -> list[tuple]:
+    "Rows of the result: a rate and its counts for each group of the keys. All items are added up in one go."
+    result = pl.col("result")
+    sums = dict(__size=pl.col("weight").sum(), __sum=(pl.col("weight") * result).sum(), __n=pl.len(), __won=(result > .5).sum(), __lost=(result < .5).sum())
+    items = both.group_by(*dict.fromkeys([*keys, cluster]), maintain_order=True).agg(**sums).sort(cluster, maintain_order=True)
+    return [_rate_row(key, *(part[c].to_numpy() for c in sums), level) for key, part in items.partition_by(keys, as_dict=True, maintain_order=True).items()]
+
+def _rate_row(key: tuple, size: np.ndarray, total: np.ndarray, n: np.ndarray, won: np.ndarray, lost: np.ndarray, level: float) -> tuple:
+    "One row of the result, from the sums of its items."
+    there = size > 0
+    if not there.any(): raise DataError(f"all battles of {key[-2]!r} against {key[-1]!r} have weight 0.")
+    estimate, se, lower, upper, method = _rate(size[there], total[there], level)
+    n, won, lost = int(n.sum()), int(won.sum()), int(lost.sum())
+    return (*key, estimate, se, lower, upper, level, int(there.sum()), n, won, n - won - lost, lost, method)
 
 # %% ../../nbs/measure/02_win_rates.ipynb #e27f676a
 def win_rate(battles: pl.DataFrame,          # a battles table
@@ -83,7 +90,7 @@ def win_rate(battles: pl.DataFrame,          # a battles table
     check_level(level)
     by = (by,) if isinstance(by, str) else tuple(by)
     both = _against(sides(_prepared(battles, outcomes, cluster, *by)), baseline)
-    rows = [_rate_row(key, part, cluster, level) for key, part in both.group_by(*by, "agent", "opponent", maintain_order=True)]
+    rows = _rate_rows(both, [*by, "agent", "opponent"], cluster, level)
     kinds = {**{c: battles.schema[c] for c in by}, **dict(agent=pl.String, opponent=pl.String), **{c: pl.Float64 for c in ("estimate", "se", "lower", "upper", "level")}, **{c: pl.Int64 for c in ("n", "n_battles", "wins", "ties", "losses")}, "method": pl.String}
     return pl.DataFrame(rows, schema=kinds, orient="row").sort(*by, "estimate", "agent", "opponent", descending=[False] * len(by) + [True, False, False])
 
@@ -184,6 +191,6 @@ def win_rate_by_order(battles: pl.DataFrame,     # a battles table that knows th
     place = pl.when(pl.col(order) > 0).then(pl.lit("first")).otherwise(pl.lit("second")).alias("shown")
     sided = pl.concat([known, mirrored]).select(place, pl.col("agent_a").alias("agent"), pl.lit("all").alias("opponent"), pl.lit(1.).alias("weight") if "weight" not in known.columns else pl.col("weight").fill_null(1.),
                                                 (hard() if outcomes == "hard" else pl.col("outcome")).alias("result"), pl.col(cluster))
-    rows = [_rate_row(key, part, cluster, check_level(level)) for key, part in sided.group_by("shown", "agent", "opponent", maintain_order=True)]
+    rows = _rate_rows(sided, ["shown", "agent", "opponent"], cluster, check_level(level))
     kinds = {**dict(shown=pl.String, agent=pl.String, opponent=pl.String), **{c: pl.Float64 for c in ("estimate", "se", "lower", "upper", "level")}, **{c: pl.Int64 for c in ("n", "n_battles", "wins", "ties", "losses")}, "method": pl.String}
     return pl.DataFrame(rows, schema=kinds, orient="row").sort("agent", "shown")
