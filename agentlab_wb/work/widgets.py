@@ -106,7 +106,7 @@ async function enliven(figure, chart, index, model, send) {
 }
 """
 
-# %% ../../nbs/work/12_widgets.ipynb #8da18182
+# %% ../../nbs/work/12_widgets.ipynb #381e8699
 _CHARTS_JS = """
 function render({model, el}) {
   let turn = 0, made = [];
@@ -142,7 +142,7 @@ export default {render};
 """
 
 _CHARTS_CSS = f"""
-.wb-charts {{ display: flex; flex-wrap: wrap; gap: 12px 24px; }}
+.wb-charts {{ display: flex; flex-direction: column; gap: 12px; }}
 .wb-chart {{ margin: 0; max-width: 100%; color: var(--jp-ui-font-color1, currentColor); }}
 .wb-chart-box {{ overflow-x: auto; max-width: 100%; }}
 .wb-chart-box:focus-visible {{ outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 2px; }}
