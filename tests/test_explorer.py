@@ -16,6 +16,16 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LIVE = ".wb-explorer .wb-chart[data-live]"
 
 
+def button(book, words: str):
+    "A button of the explorer, not one of JupyterLab or of a table's heading."
+    return book.locator(".wb-explorer .jupyter-button", has_text=re.compile(f"^{re.escape(words)}"))
+
+
+def fill(book, words: str, text: str) -> None:
+    book.locator(".wb-explorer").get_by_label(words, exact=True).fill(text)
+    book.keyboard.press("Tab")
+
+
 def csvs(folder, study: Study):
     "A study as tidy CSV files, as a user might have them."
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,17 +61,17 @@ def test_click_drill_and_back(lab, folder):
     points.nth(3).click(modifiers=["Shift"])
     book.wait("len(e.state.agents) == 2")
     assert book.ask("e.selection['agent'].unique().sort().to_list() == sorted(e.state.agents)") and book.ask("e.table.height") == 5   # the others are still there to be picked
-    book.get_by_role("button", name="‹ Back").click()
+    button(book, "‹ Back").click()
     book.wait("len(e.state.agents) == 1")
     agent = book.ask("e.state.agents[0]")
     book.locator(".wb-table .wb-open", has_text=agent).click()
     book.wait("e.view == 'tasks'")
-    book.locator(".wb-table .wb-open").first.click()
+    book.locator(".wb-table .wb-open", has_text="task-").first.click()
     book.wait("e.view == 'attempts'")
     assert book.ask("[e.selection.height, e.selection['agent'].unique().to_list(), e.selection['task'].n_unique()]") == [2, [agent], 1]
     assert book.locator(".wb-explorer .wb-chip").count() == 2
     for view in ("tasks", "leaderboard"):
-        book.get_by_role("button", name="‹ Back").click()
+        button(book, "‹ Back").click()
         book.wait(f"e.view == {view!r}")
     assert not book.errors and not book.requests_outside
 
@@ -79,19 +89,20 @@ def test_views_follow_each_other_and_a_drawn_area(lab, folder):
     book.wait("len(e.state.tasks) > 0")
     assert book.ask("e.second.shown.frame['n'].max() == len(e.state.tasks)") and book.ask("len(e.state.tasks)") < before
     assert "of 650 attempts" in book.locator(".wb-explorer").inner_text()
+    fonts = book.locator(f"{LIVE} svg text").evaluate_all("all => [...new Set(all.map(t => t.getAttribute('font-family')))]")
+    assert len(fonts) == 1 and "Segoe UI" in fonts[0]   # redrawn, too, in the workbench's theme
 
 
 def test_every_view_by_keyboard(lab, folder):
     book = opened(lab, f"explore({str(folder)!r})")
     for view in book.ask("list(e.session.views)"):
-        button = book.locator(".wb-explorer .widget-toggle-button", has_text=re.compile(f"^{re.escape(book.ask(f'e.session.views[{view!r}].title'))}$"))
-        button.focus()
+        button(book, book.ask(f"e.session.views[{view!r}].title")).focus()
         book.keyboard.press("Enter")
         book.wait(f"e.view == {view!r}")
         assert book.ask("e.problem.value") == "", view
         if book.ask("len(e.shown.pictures)"): book.wait("e.main.charts.drawn == e.main.charts.stamp")
         book.screenshot(f"view-{view}")
-    book.locator(".wb-explorer .widget-toggle-button", has_text=re.compile("^Leaderboard$")).click()
+    button(book, "Leaderboard").click()
     book.wait("e.view == 'leaderboard'")
     book.locator(".wb-table input[type=checkbox]").first.focus()
     book.keyboard.press("Space")
@@ -105,26 +116,24 @@ def test_code_export_and_state(lab, folder, tmp_path):
     book.context.grant_permissions(["clipboard-read", "clipboard-write"])
     book.locator(f"{LIVE} .mark-symbol path").nth(2).click()
     book.wait("len(e.state.agents) == 1")
-    book.get_by_role("button", name="Copy code").click()
+    button(book, "Copy code").click()
     book.get_by_text("The code is in the clipboard.").wait_for()
     assert book.evaluate("navigator.clipboard.readText()") == book.ask("e.code")
     there: dict = {}
     exec(book.ask("e.code"), there)
     assert there["table"].frame.height == 5 and there["figure"].description
-    book.get_by_label("Folder").fill(str(tmp_path / "kept"))
-    book.keyboard.press("Tab")
-    book.get_by_role("button", name="Export").click()
+    fill(book, "Folder", str(tmp_path / "kept"))
+    button(book, "Export").click()
     book.get_by_text("Written:").wait_for()
     [made] = (tmp_path / "kept").iterdir()
     assert {"leaderboard.svg", "leaderboard.png", "table.csv", "view.py", "state.json", "manifest.json"} <= {p.name for p in made.iterdir()}
-    book.get_by_label("State file").fill(str(tmp_path / "state.json"))
-    book.keyboard.press("Tab")
-    book.get_by_role("button", name="Save state").click()
+    fill(book, "State file", str(tmp_path / "state.json"))
+    button(book, "Save state").click()
     book.get_by_text("Saved:").wait_for()
     picked = book.ask("e.state.agents")
-    book.get_by_role("button", name="agent: ").click()
+    button(book, "agent: ").click()
     book.wait("not e.state.agents")
-    book.get_by_role("button", name="Restore").click()
+    button(book, "Restore").click()
     book.wait(f"list(e.state.agents) == {picked!r}")
 
 
@@ -137,12 +146,12 @@ def test_follows_a_growing_folder(lab, tmp_path):
     next(steps); next(steps); next(steps)
     book.wait("e.study.runs.height == 18")
     book.wait("'leaderboard' in e.session.views")
-    book.get_by_role("button", name="Leaderboard").click()
+    button(book, "Leaderboard").click()
     book.locator(LIVE).first.wait_for()
     book.locator(f"{LIVE} .mark-symbol path").first.click()
     book.wait("len(e.state.agents) == 1")
     chosen = book.ask("e.state.agents")
-    for done, torn in steps:
+    for done, _torn in steps:
         book.wait(f"e.study.runs.height == {done}")
     assert book.ask("e.state.agents") == chosen and book.ask("e.study.runs.height") == 90 and book.ask("e.view") == "leaderboard"
     assert book.ask("e.table['n'].to_list()") == [30, 30, 30] and "every look" in book.locator(".wb-explorer").inner_text()
@@ -207,12 +216,11 @@ def test_hostile_names_do_nothing(lab, tmp_path):
 
 def test_errors_are_said_in_the_widget(lab, folder):
     book = opened(lab, f"explore({str(folder)!r}, 'leaderboard')")
-    book.get_by_label("State file").fill("nowhere/state.json")
-    book.keyboard.press("Tab")
-    book.get_by_role("button", name="Restore").click()
+    fill(book, "State file", "nowhere/state.json")
+    button(book, "Restore").click()
     book.get_by_role("alert").get_by_text("the state nowhere/state.json cannot be read").wait_for()
     book.ask("e.session.views.__setitem__('tasks', __import__('dataclasses').replace(e.session.views['tasks'], draw=lambda s: 1 / 0))")
-    book.get_by_role("button", name="Tasks").click()
+    button(book, "Tasks").click()
     book.get_by_role("alert").get_by_text("ZeroDivisionError").wait_for()
     assert book.ask("e.view") == "leaderboard" and book.locator(LIVE).count() == 1   # what was there stays
 

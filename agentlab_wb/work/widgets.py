@@ -67,7 +67,7 @@ function dark(el) {
 }
 """
 
-# %% ../../nbs/work/12_widgets.ipynb #458e3d21
+# %% ../../nbs/work/12_widgets.ipynb #03f5c59e
 _FIGURE_JS = """
 function listen(view, chart, index, send) {
   const has = name => (name in (view.getState({signals: n => n === name}).signals ?? {}));
@@ -98,7 +98,7 @@ function frame(chart, index) {
 async function enliven(figure, chart, index, model, send) {
   const {embed} = await vega(model), live = document.createElement("div"), box = figure.firstChild;
   live.className = "wb-live";
-  const made = await embed(live, chart.spec, {mode: "vega-lite", renderer: "svg", actions: false, ast: true, loader, tooltip: {theme: dark(figure) ? "dark" : "light"}});
+  const made = await embed(live, structuredClone(chart.spec), {mode: "vega-lite", renderer: "svg", actions: false, ast: true, loader, tooltip: {theme: dark(figure) ? "dark" : "light"}});
   box.replaceChildren(live);
   figure.dataset.live = "true";
   listen(made.view, chart, index, send);
