@@ -73,12 +73,12 @@ def ours_bootstrap(Y):
 
 
 def ours_mcnemar(Y):
-    from agentlab_wb.infer.compare import _exact
+    from agentlab_wb.infer.compare import mcnemar_exact
     def run():
         i, j = np.triu_indices(Y.shape[1], 1)
         both = Y.T @ Y
         only = both.diagonal()[:, None] - both
-        return _exact(only[i, j], only[j, i])[:, None]
+        return mcnemar_exact(only[i, j], only[j, i])[:, None]
     return run
 
 

@@ -13,13 +13,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 import orjson
 import polars as pl
-from ..tables import DataError, LoadError, Source, Study, TableError, merge
+from ..tables import LoadError, Source, Study, TableError, merge
 from .card import SIDECAR, card_info, read_sidecar
 
 # %% auto #0
-__all__ = ['MAX_FILES', 'MAX_JSON_BYTES', 'Tree', 'scan', 'read_head', 'parse_json', 'read_whole', 'read_json', 'try_json',
-           'good_files', 'Reader', 'readers', 'formats', 'detect', 'default_name', 'load', 'file_hash', 'source_of',
-           'progress', 'records_to_frame']
+__all__ = ['MAX_FILES', 'MAX_JSON_BYTES', 'LFS_POINTER', 'Tree', 'scan', 'read_head', 'parse_json', 'read_whole', 'read_json',
+           'try_json', 'sniff_json', 'good_files', 'Reader', 'readers', 'formats', 'detect', 'default_name', 'load',
+           'file_hash', 'source_of', 'progress', 'records_to_frame']
 
 # %% ../../nbs/load/00_core.ipynb #83a99383
 MAX_FILES = 500_000       # a folder beyond this is a mistake more often than a study
@@ -91,7 +91,7 @@ def scan(path: str | Path,   # a file or a folder
     return Tree(root, tuple(files), {k: n for k, n in left_out.items() if n}, given=str(path))
 
 # %% ../../nbs/load/00_core.ipynb #71e34853
-_LFS = b"version https://git-lfs.github.com/spec/v1"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 
 def read_head(path: Path, size: int = 4096) -> bytes:
     "The first bytes of a file."
@@ -117,7 +117,7 @@ def _has_long_integer(data: bytes) -> bool:
 # %% ../../nbs/load/00_core.ipynb #d2906a1f
 def parse_json(data: bytes, where: str):
     "JSON from bytes; what is wrong with it is said in one sentence that names the place."
-    if data.startswith(_LFS): raise LoadError(f"{where}: this is a git-lfs pointer, not the data. Run `git lfs pull` where it came from.")
+    if data.startswith(LFS_POINTER): raise LoadError(f"{where}: this is a git-lfs pointer, not the data. Run `git lfs pull` where it came from.")
     if not _has_long_integer(data):
         try: return orjson.loads(data)
         except ValueError: pass   # NaN, a byte order mark, or really broken: Python's own parser reads or explains it below
@@ -159,6 +159,18 @@ def try_json(tree: Tree, path: Path):
         try: tree.parsed[path] = parse_json(read_whole(tree, path), tree.rel(path))
         except LoadError: return None   # reading will say what is wrong
     return tree.parsed[path]
+
+def sniff_json(tree: Tree,                            # the tree
+               paths: Iterable[Path],                 # files that begin as the format does, few
+               fits: Callable[[Path, object], object],  # is this document of the format?
+               sure: float = .95,                     # what a fitting document is worth
+              ) -> float:                             # 0 … 1, as a reader's `sniff` returns it
+    "How sure the first files make a reader: `sure` when one fits, faint (0.2) when one comes before that can't be parsed, else 0."
+    for path in paths:
+        data = try_json(tree, path)
+        if data is None: return 0.2
+        if fits(path, data): return sure
+    return 0.0
 
 # %% ../../nbs/load/00_core.ipynb #5c4a1d9e
 def good_files(tree: Tree,                       # the tree

@@ -5,12 +5,11 @@
 # %% ../../nbs/load/01_jsonl.ipynb #f1778c0c
 from __future__ import annotations
 import gzip, io, json, mmap, re
-from collections.abc import Iterator
 from pathlib import Path
 import numpy as np
 import polars as pl
 from ..tables import LoadError
-from .core import Tree, _LFS
+from .core import LFS_POINTER, Tree
 
 # %% auto #0
 __all__ = ['MAX_UNPACKED', 'REJECTS', 'map_bytes', 'read_bytes', 'read_lines', 'refuse', 'whole_lines', 'read_records',
@@ -93,7 +92,7 @@ def whole_lines(tree: Tree, path: Path, data: bytes | mmap.mmap) -> tuple[bytes 
 def read_records(tree: Tree, path: Path, max_rejects: int = 0) -> tuple[list[tuple[int, dict]], pl.DataFrame]:
     "Records of a JSON-lines file of a tree, with line numbers, and the rejects. For readers that look into each record."
     data = read_bytes(path)
-    if data.startswith(_LFS): raise LoadError(f"{tree.rel(path)}: this is a git-lfs pointer, not the data. Run `git lfs pull` where it came from.")
+    if data.startswith(LFS_POINTER): raise LoadError(f"{tree.rel(path)}: this is a git-lfs pointer, not the data. Run `git lfs pull` where it came from.")
     data, cut = whole_lines(tree, path, data)
     good, bad = read_lines(data, tree.rel(path))
     refuse(bad, max_rejects, len(good) + bad.height)
@@ -161,7 +160,7 @@ def read_jsonl(tree: Tree,            # the tree the file belongs to
     Raises `LoadError` naming the first three bad lines when more than `max_rejects` are refused.
     """
     data = map_bytes(path)
-    if data[:len(_LFS)] == _LFS: raise LoadError(f"{tree.rel(path)}: this is a git-lfs pointer, not the data. Run `git lfs pull` where it came from.")
+    if data[:len(LFS_POINTER)] == LFS_POINTER: raise LoadError(f"{tree.rel(path)}: this is a git-lfs pointer, not the data. Run `git lfs pull` where it came from.")
     data, cut = whole_lines(tree, path, data)
     frame = _fast(path, data)
     if frame is not None: return frame.with_columns(source_row=_line_numbers(data, frame.height)), cut

@@ -4,18 +4,19 @@
 
 # %% ../../nbs/load/02_tidy.ipynb #d836e4dc
 from __future__ import annotations
-import csv, io, itertools
+import csv, io
 from collections.abc import Mapping
 from pathlib import Path
 import polars as pl
-from ..tables import KEYS, TABLES, LoadError, Study
+from ..tables import TABLES, LoadError, Study
 from .card import SIDECAR, card_info, read_sidecar
-from .core import Reader, Tree, parse_json, progress, read_head, source_of, _LFS
+from .core import LFS_POINTER, Reader, Tree, parse_json, progress, read_head, source_of
 from .jsonl import read_bytes, read_jsonl
+from .records import shown
 
 # %% auto #0
-__all__ = ['ALIASES', 'READER', 'file_kind', 'decoded', 'check_header', 'read_delimited', 'facet', 'read_frame', 'guess_table',
-           'sniff', 'read']
+__all__ = ['ALIASES', 'READER', 'file_kind', 'decoded', 'check_header', 'read_delimited', 'cell_number', 'facet', 'read_frame',
+           'guess_table', 'sniff', 'read']
 
 # %% ../../nbs/load/02_tidy.ipynb #7b34495f
 _ENDINGS = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather", ".ipc")
@@ -39,7 +40,7 @@ def file_kind(path: Path) -> str | None:
 # %% ../../nbs/load/02_tidy.ipynb #db94ec5c
 def decoded(data: bytes, where: str) -> str:
     "Bytes as UTF-8 text, with or without a byte-order mark."
-    if data.startswith(_LFS): raise LoadError(f"{where}: this is a git-lfs pointer, not the data. Run `git lfs pull` where it came from.")
+    if data.startswith(LFS_POINTER): raise LoadError(f"{where}: this is a git-lfs pointer, not the data. Run `git lfs pull` where it came from.")
     try: return data.decode("utf-8-sig")
     except UnicodeDecodeError as error: raise LoadError(f"{where}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
 
@@ -66,6 +67,20 @@ def read_delimited(data: bytes, where: str, delimiter: str = ",") -> pl.DataFram
     columns = zip(*body) if body else ([] for _ in header)
     frame = pl.DataFrame({name: pl.Series(name, [v or None for v in values], pl.String) for name, values in zip(header, columns)})
     return frame.with_columns(source_row=pl.Series(numbers, dtype=pl.Int64))
+
+# %% ../../nbs/load/02_tidy.ipynb #c3110001
+def cell_number(row: Mapping,            # a row of `read_delimited`
+                key: str,                # column
+                where: str,              # the place, for messages
+                kind: type = float,      # float or int
+               ) -> float | int | None:  # None when the cell is empty or not there
+    "A cell as a finite number. Raises `LoadError` for a text, NaN, infinity, and for a fraction where a whole number is wanted."
+    text = row.get(key)
+    if text is None: return None
+    try: value = float(text)
+    except ValueError: value = float("nan")
+    if kind is int and not value.is_integer() or not abs(value) < float("inf"): raise LoadError(f"{where}: {key!r} is {shown(text)}, wanted {'a whole number' if kind is int else 'a number'}.")
+    return kind(value)
 
 # %% ../../nbs/load/02_tidy.ipynb #23a2dc1e
 def facet(values: pl.Series) -> pl.Series:

@@ -12,7 +12,8 @@ from ..tables import DataError
 from .intervals import check_level, cluster_mean, one_sided, t_quantile, wilson
 
 # %% auto #0
-__all__ = ['OUTCOMES', 'ORDER', 'check_battles', 'sides', 'hard', 'win_rate', 'sign_test', 'position_bias', 'win_rate_by_order']
+__all__ = ['OUTCOMES', 'ORDER', 'check_battles', 'sides', 'hard', 'pair_rate', 'win_rate', 'sign_test', 'position_bias',
+           'win_rate_by_order']
 
 # %% ../../nbs/measure/02_win_rates.ipynb #5cfa8c85
 def check_battles(battles: pl.DataFrame) -> None:
@@ -45,8 +46,11 @@ def _prepared(battles: pl.DataFrame, outcomes: str, *columns: str) -> pl.DataFra
     return battles.with_columns(outcome=hard()) if outcomes == "hard" else battles
 
 # %% ../../nbs/measure/02_win_rates.ipynb #acb7424e
-def _rate(sizes: np.ndarray, sums: np.ndarray, level: float) -> tuple[float, float | None, float | None, float | None, str]:
-    "Estimate, se, lower, upper, method for one pair; one entry an item."
+def pair_rate(sizes: np.ndarray,    # battles of each item
+              sums: np.ndarray,     # points of each item
+              level: float,         # confidence level
+             ) -> tuple[float, float | None, float | None, float | None, str]:# estimate, se, lower, upper, method
+    "Win rate of one pair from one entry an item: Wilson's interval for single yes-or-no battles, else clustered by item; one-sided where all are won or lost."
     mean, se, lower, upper = cluster_mean(sizes, sums, level)
     units = len(sizes)
     if (sizes == 1).all() and np.isin(sums, (0., 1.)).all():
@@ -63,7 +67,7 @@ def _rate_row(key: tuple, part: pl.DataFrame, cluster: str, level: float) -> tup
     items = part.group_by(cluster, maintain_order=True).agg(size=pl.col("weight").sum(), sum=(pl.col("weight") * pl.col("result")).sum()).filter(pl.col("size") > 0).sort(cluster)
     if not items.height: raise DataError(f"all battles of {key[-2]!r} against {key[-1]!r} have weight 0.")
     won, lost = (part["result"] > .5).sum(), (part["result"] < .5).sum()
-    estimate, se, lower, upper, method = _rate(items["size"].to_numpy(), items["sum"].to_numpy(), level)
+    estimate, se, lower, upper, method = pair_rate(items["size"].to_numpy(), items["sum"].to_numpy(), level)
     return (*key, estimate, se, lower, upper, level, items.height, part.height, won, part.height - won - lost, lost, method)
 
 # %% ../../nbs/measure/02_win_rates.ipynb #e27f676a
