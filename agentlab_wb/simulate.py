@@ -22,7 +22,7 @@ class Simulated:
 
 def padded_names(kind: str,    # 'agent' or 'task'
                  n: int,       # how many
-                ) -> list[str]:# 'agent-01', 'agent-02', …
+                ) -> list[str]:  # 'agent-01', 'agent-02', …
     "Numbered names of equal length, so that they sort as they count."
     return [f"{kind}-{i + 1:0{len(str(n))}d}" for i in range(n)]
 

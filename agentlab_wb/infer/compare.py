@@ -198,19 +198,19 @@ def _asked(single: bool, shared: bool, cluster: str | None, test: str, paired: b
     if cluster and test not in ("t", "welch", *(["bootstrap"] if pairs else [])): raise DataError(f"test={test!r} takes tasks as independent; with clusters use {'t' if pairs else 'welch'!r}.")
     return test, pairs, f"{test} was asked for"
 
-def compare_pairs(test: str,        # one of `PAIRED` or `UNPAIRED`
-                  interval: str,    # one of `INTERVALS`
-                  paired: bool,     # on the tasks that both tried
-                  Y,                # mean outcome, tasks × agents
-                  M,                # 1 where the agent tried the task
-                  i,                # first agent of each pair
-                  j,                # second agent
-                  groups,           # cluster of each task, or None
-                  names,            # of the columns, for random streams
-                  level,            # confidence level
-                  replicates,       # of resampling
-                  seed,             # same seed, same numbers
-                 ) -> dict:         # of arrays, an entry a pair: estimate, se, lower, upper, p, n, only_a, only_b; and test
+def compare_pairs(test: str,                    # one of `PAIRED` or `UNPAIRED`
+                  interval: str,                # one of `INTERVALS`
+                  paired: bool,                 # on the tasks that both tried
+                  Y: np.ndarray,                # mean outcome, tasks × agents
+                  M: np.ndarray,                # 1 where the agent tried the task
+                  i: np.ndarray,                # first agent of each pair
+                  j: np.ndarray,                # second agent
+                  groups: np.ndarray | None,    # cluster of each task, or None
+                  names: Sequence,              # of the columns, for random streams
+                  level: float,                 # confidence level
+                  replicates: int,              # of resampling
+                  seed: int,                    # same seed, same numbers
+                 ) -> dict:                     # of arrays, an entry a pair: estimate, se, lower, upper, p, n, and what the test adds
     "Estimate, se, p and limits of all pairs."
     if not paired: found = _unpaired(test, Y, M, groups, i, j, level, replicates, seed)
     elif test.startswith("mcnemar"):

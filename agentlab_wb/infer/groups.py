@@ -4,6 +4,7 @@
 
 # %% ../../nbs/infer/00_groups.ipynb #c3dc2517
 from __future__ import annotations
+from collections.abc import Callable
 import numpy as np
 import polars as pl
 from scipy import special
@@ -51,7 +52,7 @@ def tango(b: np.ndarray,       # tasks that only the first solved
 # %% ../../nbs/infer/00_groups.ipynb #7faf1f5e
 def outcome_matrix(runs: pl.DataFrame,    # columns task, agent, value
                    agents: list[str],     # columns of the matrix, in this order
-                  ) -> tuple[np.ndarray, np.ndarray, bool]:# Y, M, and whether every outcome is one yes-or-no attempt
+                  ) -> tuple[np.ndarray, np.ndarray, bool]:  # Y, M, and whether every outcome is one yes-or-no attempt
     "Mean outcome per task and agent (0 where absent), which are there, and whether all are single yes-or-no attempts."
     tasks, m = runs["task"].unique().sort(), len(agents)
     t, a = (runs[c].cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64) for c, names in (("task", tasks), ("agent", agents)))
@@ -102,7 +103,7 @@ def paired_graded(Y: np.ndarray,    # mean outcome, tasks × agents, 0 where abs
 def usable_runs(runs: pl.DataFrame,    # a runs table
                 metric: str | None,    # 'success' or 'score'; None: the one that is there
                 missing: str,          # one of `POLICIES`
-               ) -> tuple[pl.DataFrame, pl.DataFrame]:# those to use, and all
+               ) -> tuple[pl.DataFrame, pl.DataFrame]:  # those to use, and all
     "Runs with outcomes as numbers: those to use, and all of them. Raises `DataError` for NaN."
     metric = pick_metric(runs, metric); check_scale(runs, metric)
     every = with_outcome(runs, metric)
@@ -122,20 +123,20 @@ def difference_bounds(low: np.ndarray,        # outcomes if all missing ones had
                       i: np.ndarray,          # first agent of each pair, as a column
                       j: np.ndarray,          # second agent of each pair
                       paired: bool = True,    # on the tasks that both tried
-                     ) -> tuple[np.ndarray, np.ndarray]:# lowest and highest difference of each pair
+                     ) -> tuple[np.ndarray, np.ndarray]:  # lowest and highest difference of each pair
     "Difference if all missing outcomes of a had failed and of b succeeded, and the reverse."
     with np.errstate(invalid="ignore", divide="ignore"):
         if not paired: return tuple((x.sum(axis=0) / M.sum(axis=0))[i] - (y.sum(axis=0) / M.sum(axis=0))[j] for x, y in ((low, high), (high, low)))
         n = (M.T @ M)[i, j]
         return ((low.T @ M)[i, j] - (high.T @ M)[j, i]) / n, ((high.T @ M)[i, j] - (low.T @ M)[j, i]) / n
 
-def worst_to_best(run,                 # function (Y, M, i, j) -> estimate, lower, upper, p
-                  low: np.ndarray,     # outcomes if all missing ones had failed
-                  high: np.ndarray,    # if all had succeeded
-                  M: np.ndarray,       # 1 where the agent tried the task, else 0
-                  i: np.ndarray,       # first agent of each pair, as a column
-                  j: np.ndarray,       # second agent of each pair
-                 ) -> dict:            # se (NaN), lower, upper, p
+def worst_to_best(run: Callable[..., dict],    # function (Y, M, i, j) -> estimate, lower, upper, p
+                  low: np.ndarray,             # outcomes if all missing ones had failed
+                  high: np.ndarray,            # if all had succeeded
+                  M: np.ndarray,               # 1 where the agent tried the task, else 0
+                  i: np.ndarray,               # first agent of each pair, as a column
+                  j: np.ndarray,               # second agent of each pair
+                 ) -> dict:                    # se (NaN), lower, upper, p
     "Lower limit of the worst case, upper of the best, and the larger p-value. `run` compares columns of outcomes, here each agent twice: its worst, then its best."
     m, Y, MM = M.shape[1], np.hstack([low, high]), np.hstack([M, M])
     worst, best = run(Y, MM, i, j + m), run(Y, MM, i + m, j)

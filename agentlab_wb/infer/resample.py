@@ -82,7 +82,7 @@ def _whole(Y: np.ndarray) -> tuple[np.ndarray, float]:
 def group_by_tasks(M: np.ndarray,    # 1 where the agent tried the task, tasks × agents
                    i: np.ndarray,    # first agent of each pair, as a column
                    j: np.ndarray,    # second agent of each pair
-                  ) -> list[tuple[np.ndarray, np.ndarray]]:# (tasks, pairs)
+                  ) -> list[tuple[np.ndarray, np.ndarray]]:  # (tasks, pairs)
     "Pairs grouped by the tasks they share, fewest tasks first."
     if (M > 0).all(): return [(np.arange(len(M)), np.arange(len(i)))]
     packed, groups = np.packbits(M > 0, axis=0).T, {}
@@ -119,7 +119,7 @@ def lay_out(Y: np.ndarray,         # outcomes, tasks × agents
             i: np.ndarray,         # first agent of each pair, as a column
             j: np.ndarray,         # second agent of each pair
             holes: bool,           # keep all tasks, with 0 at those that are not shared
-           ) -> tuple[np.ndarray, ...]:# rows, the row of each pair's first agent, of its second, and which pairs
+           ) -> tuple[np.ndarray, ...]:  # rows, the row of each pair's first agent, of its second, and which pairs
     "Columns of a block as rows of a matrix, and where the agents of its pairs stand in it."
     rows, a, b, start = [], [], [], 0
     for tasks, agents, pairs in block:

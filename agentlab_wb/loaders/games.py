@@ -118,9 +118,9 @@ def _payoffs(family: str, rows: list[dict], config: Mapping, where: str) -> dict
 
 def gain_range(family: str,           # 'bargaining', 'negotiation' or 'persuasion'
                role: int,             # 0 or 1: who moved first
-               gain: float | None,    # what happened; None: no deal
+               gain: float | None,    # what was gained, which widens the range; None: not known
                game: Mapping,         # its parameters
-              ) -> tuple[float, float]:# low, high
+              ) -> tuple[float, float]:  # low, high
     "The range of a self gain; a negotiation's has no bound, so it is the values' distance, widened to what happened."
     if family == "persuasion" and role == 1: low, high = -1., max(0., (game.get("v") or 1) - 1)
     elif family == "negotiation": high = max(abs(game["buyer_value"] - game["seller_value"]), 1.); low = -high

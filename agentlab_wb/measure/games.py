@@ -164,7 +164,7 @@ def simulate_games(family: str = "bargaining",   # bargaining, negotiation or pe
 # %% ../../nbs/measure/16_games.ipynb #0ed2d4af
 def measure_range(family: str,     # 'bargaining', 'negotiation' or 'persuasion'
                   measure: str,    # one of `MEASURES`
-                 ) -> tuple[float | None, float | None]:# low, high; None: no end
+                 ) -> tuple[float | None, float | None]:  # low, high; None: no end
     "The range of a measure; a price may be anything, so what hangs on it in a negotiation has no lower end."
     if measure in ("efficiency", "deal"): return 0, 1
     if family in ("bargaining", "persuasion") and (measure == "fairness" or family == "bargaining"): return 0, 1

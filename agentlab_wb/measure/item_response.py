@@ -149,12 +149,12 @@ class _Fit:
     gradient: float
     setup: _Setup
 
-def marginal_fit(K,                      # successes, agents × tasks
-                 N,                      # attempts, agents × tasks
+def marginal_fit(K: np.ndarray,          # successes, agents × tasks
+                 N: np.ndarray,          # attempts, agents × tasks
                  two: bool,              # each task its own slope (2PL), else one for all
-                 slope_sd: float,        # of the prior of log slopes
-                 intercept_sd: float,    # of the prior of intercepts
-                 tolerance: float,       # of the gradient
+                 slope_sd: float,        # of the prior of slopes, whose mean is 1; 0: none
+                 intercept_sd: float,    # of the prior of intercepts, whose mean is 0; 0: none
+                 tolerance: float,       # largest gradient, in standard errors
                  most: int,              # iterations
                 ) -> _Fit:               # items, weights of the nodes, covariance, log-likelihood
     "Marginal maximum likelihood of the tasks' parameters by Gauss–Hermite quadrature, with as many nodes as the information asks for."
@@ -174,13 +174,13 @@ def marginal_fit(K,                      # successes, agents × tasks
 # %% ../../nbs/measure/10d_item_response.ipynb #37367397
 ABILITIES = ("eap", "map", "wle")
 
-def ability_scores(K,               # successes, agents × tasks
-                   N,               # attempts, agents × tasks
-                   a,               # slope of each task
-                   d,               # intercept of each task
-                   how: str,        # 'eap', 'map' or 'wle'
-                   level: float,    # confidence level
-                  ) -> tuple[np.ndarray, ...]:# ability, se, lower, upper
+def ability_scores(K: np.ndarray,    # successes, agents × tasks
+                   N: np.ndarray,    # attempts, agents × tasks
+                   a: np.ndarray,    # slope of each task
+                   d: np.ndarray,    # intercept of each task
+                   how: str,         # 'eap', 'map' or 'wle'
+                   level: float,     # confidence level
+                  ) -> tuple[np.ndarray, ...]:  # ability, se, lower, upper
     "Ability, standard error and limits, given the items. EAP limits are posterior quantiles."
     x = np.linspace(-8, 8, 3201)
     eta = np.outer(a, x) + d[:, None]

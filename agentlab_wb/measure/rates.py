@@ -86,7 +86,7 @@ def degenerate_interval(mean: float,     # of all units
                         units: int,      # how many
                         level: float,    # confidence level
                         why: str,        # reason where there is no interval
-                       ) -> tuple[float, None, float | None, float | None, str]:# estimate, se, lower, upper, method
+                       ) -> tuple[float, None, float | None, float | None, str]:  # estimate, se, lower, upper, method
     "All units alike: one-sided at 0 and 1, otherwise no interval, with the reason."
     if units >= 1 and mean <= 0: return 0., None, 0., float(one_sided(units, level)), f"one-sided exact, {units} units"
     if units >= 1 and mean >= 1: return 1., None, 1 - float(one_sided(units, level)), 1., f"one-sided exact, {units} units"
@@ -152,15 +152,15 @@ def check_scale(runs: pl.DataFrame,    # a runs table
     if metric == "score" and "score_min" in runs.columns and runs.filter((pl.col("score_min") != 0) | (pl.col("score_max") != 1)).height:
         raise DataError("scores have a range of their own (score_min, score_max), so their mean is no rate in [0, 1]. Bring them to [0, 1] first: (score - score_min) / (score_max - score_min).")
 
-def rate_rows(runs: pl.DataFrame,    # from `with_outcome`
-              by: list[str],         # columns of groups
-              interval,              # one of `INTERVALS`
-              cluster,               # column of clusters, or None
-              level,                 # confidence level
-              prior,                 # of the Beta interval
-              replicates,            # of the bootstrap
-              seed,                  # same seed, same numbers
-             ) -> pl.DataFrame:      # `by`, estimate, se, lower, upper, method, n
+def rate_rows(runs: pl.DataFrame,            # from `with_outcome`
+              by: list[str],                 # columns of groups
+              interval: str,                 # one of `INTERVALS`
+              cluster: str | None,           # column of clusters, or None
+              level: float,                  # confidence level
+              prior: tuple[float, float],    # of the Beta interval
+              replicates: int,               # of the bootstrap
+              seed: int,                     # same seed, same numbers
+             ) -> pl.DataFrame:              # `by`, estimate, se, lower, upper, method, n
     "Estimate and interval of every group."
     out = []
     for key, part in _per_cluster(runs, by, cluster).group_by(by, maintain_order=True):

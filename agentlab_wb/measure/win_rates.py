@@ -49,7 +49,7 @@ def _prepared(battles: pl.DataFrame, outcomes: str, *columns: str) -> pl.DataFra
 def pair_rate(sizes: np.ndarray,    # battles of each item
               sums: np.ndarray,     # points of each item
               level: float,         # confidence level
-             ) -> tuple[float, float | None, float | None, float | None, str]:# estimate, se, lower, upper, method
+             ) -> tuple[float, float | None, float | None, float | None, str]:  # estimate, se, lower, upper, method
     "Win rate of one pair from one entry an item: Wilson's interval for single yes-or-no battles, else clustered by item; one-sided where all are won or lost."
     mean, se, lower, upper = cluster_mean(sizes, sums, level)
     units = len(sizes)

@@ -25,7 +25,7 @@ def with_optional(frame: pl.DataFrame,          # any frame
 # %% ../../nbs/show/01a_marks.ipynb #9a8109db
 def pick_one(frame: pl.DataFrame,    # any frame
              column: str,            # such as 'benchmark' or 'metric'
-             wanted,                 # one of its values; None where there is one only
+             wanted: str | None,     # one of its values; None where there is one only
              what: str,              # named in messages
             ) -> pl.DataFrame:       # its rows
     "Rows of one benchmark or one metric; it need not be named where there is only one. Raises `DataError` with the values that are there."
