@@ -11,7 +11,7 @@ from .streams import stream
 from .tables import Study
 
 # %% auto #0
-__all__ = ['Simulated', 'logistic', 'simulate_runs', 'simulate_battles']
+__all__ = ['Simulated', 'padded_names', 'logistic', 'even_abilities', 'simulate_runs', 'simulate_battles']
 
 # %% ../nbs/02_simulate.ipynb #3f3ac4ac
 @dataclass(frozen=True)
@@ -20,7 +20,10 @@ class Simulated:
     study: Study           # tables as a loader would give them; the name begins with 'simulated'
     truth: pl.DataFrame    # one row an agent: what an estimator should find
 
-def _names(kind: str, n: int) -> list[str]:
+def padded_names(kind: str,    # 'agent' or 'task'
+                 n: int,       # how many
+                ) -> list[str]:  # 'agent-01', 'agent-02', …
+    "Numbered names of equal length, so that they sort as they count."
     return [f"{kind}-{i + 1:0{len(str(n))}d}" for i in range(n)]
 
 def logistic(x):
@@ -28,7 +31,9 @@ def logistic(x):
     return 1 / (1 + np.exp(-x))
 
 # %% ../nbs/02_simulate.ipynb #17c911a9
-def _abilities(agents: int, spread: float) -> np.ndarray:
+def even_abilities(agents: int,      # how many
+                   spread: float,    # of the best above the mean
+                  ) -> np.ndarray:
     "Unequal, evenly spread strengths, best first, mean 0."
     return spread * np.linspace(1, -1, agents) if agents > 1 else np.zeros(1)
 
@@ -65,7 +70,7 @@ def simulate_runs(agents: int = 5,            # number of agents, best first
                  ) -> Simulated:              # truth: agent, ability, success_rate
     "Simulate the runs of agents on tasks. Adding an agent does not change the rows of another."
     difficulty, groups = _tasks(tasks, clusters, difficulty_sd, cluster_sd, seed)
-    names, ability = _names("agent", agents), _abilities(agents, spread)
+    names, ability = padded_names("agent", agents), even_abilities(agents, spread)
     rows = pl.concat(_attempts(n, a, difficulty, attempts, error_rate, missing_rate, seed) for n, a in zip(names, ability))
     labels = pl.DataFrame({"task": np.arange(tasks), "cluster": [f"cluster-{g}" for g in groups]})
     runs = rows.join(labels, on="task", maintain_order="left").with_columns(benchmark=pl.lit("simulated"), task=pl.format("task-{}", "task"))
@@ -90,7 +95,7 @@ def simulate_battles(agents: int = 6,          # number of agents, best first
                      seed: int = 0,            # same seed, same study
                     ) -> Simulated:            # truth: agent, strength (log-odds, mean 0), rating (Elo scale, mean 1000)
     "Simulate comparisons of pairs drawn at random."
-    rng, names, strength = stream(seed, "battles"), _names("agent", agents), _abilities(agents, spread)
+    rng, names, strength = stream(seed, "battles"), padded_names("agent", agents), even_abilities(agents, spread)
     a = rng.integers(0, agents, battles); b = (a + rng.integers(1, agents, battles)) % agents
     length = rng.normal(size=battles)
     outcome = _outcomes(strength[a] - strength[b] + effect * length, ties, rng)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 import numpy as np
 import polars as pl
-from .simulate import Simulated, _abilities, _names
+from .simulate import Simulated, even_abilities, padded_names
 from .streams import stream
 from .tables import DataError, Study
 
@@ -42,10 +42,10 @@ def simulate_contests(agents: int = 8,          # number of agents, best first
                       seed: int = 0,            # same seed, same study
                      ) -> Simulated:            # truth: agent, strength (at the end)
     "Simulate contests, one a day. Adding an agent does not change another's strength path or noise."
-    names, size = _names("agent", agents), size or agents
+    names, size = padded_names("agent", agents), size or agents
     if not 1 <= size <= agents: raise DataError(f"size is {size}; wanted 1 to {agents}, the number of agents.")
     steps = np.stack([stream(seed, "drift", n).normal(0, drift, contests) if drift else np.zeros(contests) for n in names])
-    strength = centre + _abilities(agents, spread)[:, None] + np.cumsum(steps, axis=1)
+    strength = centre + even_abilities(agents, spread)[:, None] + np.cumsum(steps, axis=1)
     performance = strength + scale * np.stack([_noise(noise, stream(seed, "contests", n), contests) for n in names])
     begin, rows = datetime(2025, 1, 1, tzinfo=timezone.utc), []
     for c in range(contests):

@@ -9,16 +9,14 @@ solved or not, or a score of full precision.
 """
 from __future__ import annotations
 
-import argparse
 import json
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from _run import in_turn, options, table
 
 TASKS, AGENTS, REPLICATES = 2294, 100, 10_000
 PAIRS = np.triu_indices(AGENTS, 1)
@@ -73,12 +71,12 @@ def ours_bootstrap(Y):
 
 
 def ours_mcnemar(Y):
-    from agentlab_wb.infer.compare import _exact
+    from agentlab_wb.infer.compare import mcnemar_exact
     def run():
         i, j = np.triu_indices(Y.shape[1], 1)
         both = Y.T @ Y
         only = both.diagonal()[:, None] - both
-        return _exact(only[i, j], only[j, i])[:, None]
+        return mcnemar_exact(only[i, j], only[j, i])[:, None]
     return run
 
 
@@ -163,12 +161,12 @@ def peak() -> float:
 def one(folder: str, work: str, player: str) -> None:
     "Time one call; print seconds, memory and the results for the shown pairs, or for all."
     data, _, players = WORKS[work]
-    (maker, options, some), Y = players[player], np.load(Path(folder) / f"{data}.npy")
+    (maker, keywords, some), Y = players[player], np.load(Path(folder) / f"{data}.npy")
     every = len(PAIRS[0])
     chosen = np.arange(every) if some == every else np.load(Path(folder) / f"{data}-shown.npy")[:some or None]
     todo = (list(zip(PAIRS[0][chosen].tolist(), PAIRS[1][chosen].tolist())),) if some else ()
-    maker(Y[:, :10], *([(0, 1)],) if some else (), **options)()
-    run = maker(Y, *todo, **options)
+    maker(Y[:, :10], *([(0, 1)],) if some else (), **keywords)()
+    run = maker(Y, *todo, **keywords)
     before = peak()
     start = time.perf_counter()
     found = run()
@@ -181,38 +179,23 @@ def measure(works: list[str], rounds: int, peers: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder))
         for work in works:
-            results: dict[str, list[dict]] = {p: [] for p in WORKS[work][2]}
-            for r in range(rounds):
-                for player in results:
-                    if r and not results[player]: continue   # could not run
-                    done = subprocess.run([sys.executable if player.startswith("ours") else peers, __file__, "--one", folder, work, player], capture_output=True, text=True)
-                    if done.returncode: print(f"{work}: {player} left out: {done.stderr.strip().splitlines()[-1][:150]}", file=sys.stderr)
-                    else: results[player].append(json.loads(done.stdout.strip().splitlines()[-1]))
-            show(work, results)
+            show(work, in_turn(__file__, work, {p: sys.executable if p.startswith("ours") else peers for p in WORKS[work][2]}, rounds, folder))
 
 
 def show(work: str, results: dict[str, list[dict]]) -> None:
-    "A Markdown table; ratios round by round against our first. Stops where results disagree."
-    base, agree = next(iter(results.values())), WORKS[work][1]
-    print(f"\n### {work}\n\n| who | seconds: median (min–max) | times ours | peak MB (before) | largest difference from ours |\n|---|---|---|---|---|")
-    for player, found in results.items():
-        if not found: continue
-        s, ours, theirs = [r["seconds"] for r in found], np.array(base[0]["values"]), np.array(found[0]["values"])
-        ratio, n = statistics.median(x["seconds"] / y["seconds"] for x, y in zip(found, base)), min(len(ours), len(theirs))
-        gap = np.abs(ours[:n] - theirs[:n]).max()
-        if agree and not agree(ours[:n], theirs[:n]).all(): raise SystemExit(f"{work}: {player} and ours disagree by {gap:.2g}")
-        mark = "" if found[0]["exact"] else "~"
-        print(f"| {player} | {mark}{statistics.median(s):.3g} ({min(s):.3g}–{max(s):.3g}) | {mark}{ratio:.3g} | {max(r['rss'] for r in found):.0f} ({max(r['before'] for r in found):.0f}) | {gap:.1e} over {n} |", flush=True)
+    "A Markdown table with the largest difference from our results. Stops where results disagree."
+    agree = WORKS[work][1]
+    def gap(player: str, found: list[dict], base: list[dict]) -> str:
+        ours, theirs = np.array(base[0]["values"]), np.array(found[0]["values"])
+        n = min(len(ours), len(theirs))
+        most = np.abs(ours[:n] - theirs[:n]).max()
+        if agree and not agree(ours[:n], theirs[:n]).all(): raise SystemExit(f"{work}: {player} and ours disagree by {most:.2g}")
+        return f"{most:.1e} over {n}"
+    table(work, results, "largest difference from ours", gap)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]: one(*sys.argv[2:5])
     else:
-        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-        parser.add_argument("works", nargs="*", default=list(WORKS), metavar="WORK")
-        parser.add_argument("--rounds", type=int, default=3)
-        parser.add_argument("--peers", default=sys.executable)
-        chosen = parser.parse_args()
-        unknown = set(chosen.works) - set(WORKS)
-        if unknown: parser.error(f"no work is called {', '.join(sorted(unknown))}; there are {', '.join(WORKS)}")
+        chosen = options(__doc__, list(WORKS))
         measure(chosen.works, chosen.rounds, chosen.peers)

@@ -11,14 +11,13 @@ small scale, so that imports are paid before the clock starts.
 """
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
-import statistics
-import subprocess
 import sys
 import time
+
+from _run import in_turn, options, table
 
 OUTER, INNER = 10_000, 1_000
 CENTRE, CHOICE = [0., 0.], [100., 150., 30.]
@@ -141,9 +140,9 @@ WORKS = {
 
 def one(work: str, player: str) -> None:
     "Time one call and print what came out."
-    maker, options, times = WORKS[work][player]
-    maker(**options, small=True)()
-    run = maker(**options)
+    maker, keywords, times = WORKS[work][player]
+    maker(**keywords, small=True)()
+    run = maker(**keywords)
     if work in ("pairs", "hyperbolic", "location") and "loop" not in player: run()        # warm: allocations and threads
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     start = time.perf_counter()
@@ -153,15 +152,10 @@ def one(work: str, player: str) -> None:
 
 
 def show(work: str, results: dict[str, list[dict]]) -> None:
-    "A Markdown table; ratios are taken round by round against our first."
-    base = next(iter(results.values()))
-    print(f"\n### {work}\n\n| who | seconds: median (min–max) | times ours | peak MB (before) | value |\n|---|---|---|---|---|")
-    for player, rounds in results.items():
-        if not rounds: continue
-        seconds, mark = [r["seconds"] for r in rounds], "" if rounds[0]["exact"] else "~"
-        ratio = statistics.median(r["seconds"] / b["seconds"] for r, b in zip(rounds, base))
-        value = f"{rounds[0]['value']:.5g}" + (f" ± {rounds[0]['se']:.2g}" if rounds[0].get("se") is not None else "")
-        print(f"| {player} | {mark}{statistics.median(seconds):.3g} ({min(seconds):.3g}–{max(seconds):.3g}) | {mark}{ratio:.3g} | {rounds[0]['rss']:.0f} ({rounds[0]['before']:.0f}) | {value} |")
+    "A Markdown table with the value and its standard error."
+    def value(player: str, found: list[dict], base: list[dict]) -> str:
+        return f"{found[0]['value']:.5g}" + (f" ± {found[0]['se']:.2g}" if found[0].get("se") is not None else "")
+    table(work, results, "value", value)
 
 
 def measure(works: list[str], rounds: int, peers: str) -> None:
@@ -169,25 +163,12 @@ def measure(works: list[str], rounds: int, peers: str) -> None:
         if work == "files" and "BOXING_GYM" not in os.environ:
             print("files: left out, no --boxing-gym FOLDER", file=sys.stderr)
             continue
-        results: dict[str, list[dict]] = {p: [] for p in WORKS[work]}
-        for r in range(1 if work == "files" else rounds):
-            for player in results:
-                if r and not results[player]: continue   # could not run
-                python = peers if player.startswith("pyro") else sys.executable
-                done = subprocess.run([python, __file__, "--one", work, player], capture_output=True, text=True)
-                if done.returncode: print(f"{work}: {player} left out: {done.stderr.strip().splitlines()[-1][:150]}", file=sys.stderr)
-                else: results[player].append(json.loads(done.stdout.strip().splitlines()[-1]))
-        show(work, results)
+        show(work, in_turn(__file__, work, {p: peers if p.startswith("pyro") else sys.executable for p in WORKS[work]}, 1 if work == "files" else rounds))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]: one(*sys.argv[2:])
     else:
-        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-        parser.add_argument("works", nargs="*", default=list(WORKS))
-        parser.add_argument("--rounds", type=int, default=3)
-        parser.add_argument("--peers", default=sys.executable)
-        parser.add_argument("--boxing-gym")
-        args = parser.parse_args()
-        if args.boxing_gym: os.environ["BOXING_GYM"] = args.boxing_gym
-        measure(args.works, args.rounds, args.peers)
+        chosen = options(__doc__, list(WORKS), boxing_gym={})
+        if chosen.boxing_gym: os.environ["BOXING_GYM"] = chosen.boxing_gym
+        measure(chosen.works, chosen.rounds, chosen.peers)

@@ -13,12 +13,9 @@ replicates in a process pool), not for a copy of its code.
 """
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +23,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from _run import in_turn, options, table
 from scipy import optimize, special
 
 SCALE = 400 / np.log(10)
@@ -312,11 +310,11 @@ WORKS = {
 def one(folder: str, work: str, player: str) -> None:
     "Time one call and print what came out."
     name, players = WORKS[work]
-    maker, options, times = players[player]
-    few = dict(options) | ({"replicates": 2 * os.cpu_count()} if options.get("replicates", 0) > 50 else {})
+    maker, keywords, times = players[player]
+    few = dict(keywords) | ({"replicates": 2 * os.cpu_count()} if keywords.get("replicates", 0) > 50 else {})
     if maker is not arena_rank: maker(Data(folder, name, .1), **few)()
-    else: maker(Data(folder, name), **options)()   # compiles for each shape
-    run = maker(Data(folder, name), **options)
+    else: maker(Data(folder, name), **keywords)()   # compiles for each shape
+    run = maker(Data(folder, name), **keywords)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     start = time.perf_counter()
     found = run()
@@ -328,38 +326,18 @@ def measure(works: list[str], rounds: int, peers: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder))
         for work in works:
-            results: dict[str, list[dict]] = {p: [] for p in WORKS[work][1]}
-            for r in range(rounds):
-                for player in results:
-                    if r and not results[player]: continue   # could not run
-                    python = sys.executable if player.startswith("ours") else peers
-                    done = subprocess.run([python, __file__, "--one", folder, work, player], capture_output=True, text=True)
-                    if done.returncode: print(f"{work}: {player} left out: {done.stderr.strip().splitlines()[-1][:150]}", file=sys.stderr)
-                    else: results[player].append(json.loads(done.stdout.strip().splitlines()[-1]))
-            show(work, results)
+            show(work, in_turn(__file__, work, {p: sys.executable if p.startswith("ours") else peers for p in WORKS[work][1]}, rounds, folder))
 
 
 def show(work: str, results: dict[str, list[dict]]) -> None:
-    "A Markdown table; ratios are taken round by round against our first."
-    base = next(iter(results.values()))
-    print(f"\n### {work}\n\n| who | seconds: median (min–max) | times ours | peak MB (before) | largest difference, log-odds |\n|---|---|---|---|---|")
-    for player, runs in results.items():
-        if not runs: continue
-        s = [r["seconds"] for r in runs]
-        ratio = statistics.median(x["seconds"] / y["seconds"] for x, y in zip(runs, base))
-        gap = np.abs(np.array(runs[0]["values"]) - np.array(base[0]["values"])).max() if len(runs[0]["values"]) else None
-        mark = "" if runs[0]["exact"] else "~"
-        print(f"| {player} | {mark}{statistics.median(s):.3g} ({min(s):.3g}–{max(s):.3g}) | {mark}{ratio:.3g} | {max(r['rss'] for r in runs):.0f} ({max(r['before'] for r in runs):.0f}) | {'–' if gap is None else f'{gap:.1e}'} |", flush=True)
+    "A Markdown table with the largest difference from our ratings."
+    def gap(player: str, found: list[dict], base: list[dict]) -> str:
+        return f"{np.abs(np.array(found[0]['values']) - np.array(base[0]['values'])).max():.1e}" if found[0]["values"] else "–"
+    table(work, results, "largest difference, log-odds", gap)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]: one(*sys.argv[2:5])
     else:
-        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-        parser.add_argument("works", nargs="*", default=list(WORKS), metavar="WORK")
-        parser.add_argument("--rounds", type=int, default=3)
-        parser.add_argument("--peers", default=sys.executable)
-        chosen = parser.parse_args()
-        unknown = set(chosen.works) - set(WORKS)
-        if unknown: parser.error(f"no work is called {', '.join(sorted(unknown))}; there are {', '.join(WORKS)}")
+        chosen = options(__doc__, list(WORKS))
         measure(chosen.works, chosen.rounds, chosen.peers)

@@ -13,7 +13,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from agentlab_wb.infer.calibration import calibration, calibration_table
+from agentlab_wb.infer.calibration import calibration_table, simulate_calibration
 from agentlab_wb.infer.compare import CORRECTIONS, INTERVALS, PAIRED, UNPAIRED, adjust, compare, equivalence, tasks_to_settle
 from agentlab_wb.infer.resample import BOOTSTRAP, bca, bootstrap_apart, bootstrap_differences, bootstrap_means, permutation, sign_flip, sign_flip_exact, studentized, weights
 from agentlab_wb.infer.two_samples import boschloo, fisher, newcombe, two_means, two_rates
@@ -128,7 +128,7 @@ LOOSE = ("bootstrap", "percentile", "bca", "studentized")   # known to be somewh
 @pytest.mark.parametrize("shape", SHAPES)
 def test_error_rates_and_coverage(shape, paired):
     "500 studies of each shape: 1 point of Monte-Carlo standard error; limits at 3 of them, wider for what only large samples make right."
-    found = calibration(**SHAPES[shape], paired=paired, studies=500, replicates=199)
+    found = simulate_calibration(**SHAPES[shape], paired=paired, studies=500, replicates=199)
     for kind, method, share, _, _, undefined, _ in found.iter_rows():
         loose = method in LOOSE
         assert share <= (.11 if loose else .08) if kind == "test" else share + undefined >= (.88 if loose else .92), (method, share)
@@ -140,7 +140,7 @@ def test_error_rates_and_coverage(shape, paired):
 def test_error_rates_and_coverage_over_4000_studies(shape, paired):
     "4,000 studies: 0.35 points of Monte-Carlo standard error. Equal agents, and agents that differ."
     rates = SHAPES[shape].get("rates", (.5, .5))
-    same, unlike = (calibration(**SHAPES[shape] | dict(rates=r), paired=paired, studies=4000, replicates=999, seed=5) for r in (rates, (rates[0] + .1, rates[1] - .05)))
+    same, unlike = (simulate_calibration(**SHAPES[shape] | dict(rates=r), paired=paired, studies=4000, replicates=999, seed=5) for r in (rates, (rates[0] + .1, rates[1] - .05)))
     print(shape, "paired" if paired else "unpaired", same, unlike)
     for kind, method, share, error, _, undefined, _ in (*same.iter_rows(), *unlike.filter(kind="interval").iter_rows()):
         loose = method in LOOSE
@@ -346,7 +346,7 @@ def test_one_thread_and_two_give_the_same_numbers():
 def test_calibration_says_what_it_cannot_simulate():
     for bad in (dict(tasks=1), dict(rates=(0, 1)), dict(clusters=1), dict(studies=0), dict(level=2)):
         with pytest.raises(DataError):
-            calibration(**bad)
+            simulate_calibration(**bad)
     table = calibration_table({"few": dict(tasks=8), "scores": dict(tasks=8, scored=True)}, "interval", studies=20, replicates=50)
     assert table["method"].to_list() == ["wald-adjusted", "tango", "t", *BOOTSTRAP] and table["scores"].null_count() == 2
 
@@ -354,7 +354,7 @@ def test_calibration_says_what_it_cannot_simulate():
 def test_calibration_is_the_exact_size_where_that_can_be_enumerated():
     "Boschloo and Fisher with 15 tasks each, everyone at 30 %: shares of 1,500 studies against the sum over all tables."
     k, j = (x.ravel() for x in np.meshgrid(np.arange(16), np.arange(16)))
-    found = calibration(15, (.3, .3), paired=False, difficulty_sd=0, studies=1500, replicates=20)
+    found = simulate_calibration(15, (.3, .3), paired=False, difficulty_sd=0, studies=1500, replicates=20)
     for name, test in (("boschloo", boschloo), ("fisher", fisher)):
         size = (stats.binom.pmf(k, 15, .3) * stats.binom.pmf(j, 15, .3))[test(k, np.full_like(k, 15), j, np.full_like(k, 15)) < .05].sum()
         row = found.filter(method=name).row(0, named=True)

@@ -16,7 +16,7 @@ from agentlab_wb.measure.online_ratings import openskill_ratings
 from agentlab_wb.measure.places import field_quarters, place_among
 from agentlab_wb.measure.plackett_luce import contest_groups, plackett_luce
 from agentlab_wb.show.charts import ladder_chart
-from agentlab_wb.show.contest_charts import history_chart, quarters_chart
+from agentlab_wb.show.contest_charts import contest_history_chart, quarters_chart
 from agentlab_wb.show.contest_words import place_sentence
 from agentlab_wb.simulate_contests import simulate_contests
 from agentlab_wb.tables import DataError, Study
@@ -189,7 +189,7 @@ def hostile_contests() -> pl.DataFrame:
 def test_hostile_names_stay_text(tmp_path):
     contests = hostile_contests()
     history, ladder = elo_mmr_history(contests), plackett_luce(contests, interval="hessian")
-    figures = [history_chart(history, HOSTILE[:6]), quarters_chart(field_quarters(contests)), ladder_chart(ladder)]
+    figures = [contest_history_chart(history, HOSTILE[:6]), quarters_chart(field_quarters(contests)), ladder_chart(ladder)]
     for figure in figures: assert not any(bad in figure.svg() + figure.description for bad in ("<script>", "\x1b", "\u202e"))
     assert "\x1b" not in place_sentence(place_among(contests, HOSTILE[8]).row(0, named=True)) and openskill_ratings(contests).height == len(HOSTILE)
     page = report(Study("<b>hostile</b>", contests=contests), report="contests", out=tmp_path / "r").page.read_text()

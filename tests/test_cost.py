@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentlab_wb.loaders.core import load
-from agentlab_wb.measure.cost import area_under_budget, best_under_budget, cost_per_success, dominates, fieller, mean_cost, pareto_front, price_tokens, read_prices
+from agentlab_wb.measure.cost import area_under_budget, best_under_budget, cost_per_success, dominates, fieller_positive, mean_cost, pareto_front, price_tokens, read_prices
 from agentlab_wb.show.cost_charts import cost_chart, pareto_chart
 from agentlab_wb.show.cost_words import front_sentence, price_sentence
 from agentlab_wb.tables import DataError, check
@@ -25,7 +25,7 @@ def test_fieller_solves_its_inequality():
     for _ in range(200):
         a, b, saa, sbb, r, t = *rng.uniform(.1, 3, 2), *rng.uniform(.001, .3, 2), rng.uniform(-.9, .9), 2.
         sab = r * (saa * sbb) ** .5
-        low, high = fieller(a, b, saa, sab, sbb, t)
+        low, high = fieller_positive(a, b, saa, sab, sbb, t)
         for x in (low, high):
             if x:
                 assert (a - x * b) ** 2 == pytest.approx(t * t * (saa - 2 * x * sab + x * x * sbb), rel=1e-6)
@@ -35,7 +35,7 @@ def test_fieller_solves_its_inequality():
 
 def test_fieller_published_example():
     "Independent means without error of the denominator: the interval of the numerator, divided."
-    assert fieller(10., 4., 1., 0., 0., 1.96) == pytest.approx((8.04 / 4, 11.96 / 4))
+    assert fieller_positive(10., 4., 1., 0., 0., 1.96) == pytest.approx((8.04 / 4, 11.96 / 4))
 
 
 @pytest.mark.parametrize("interval", ["fieller", "bootstrap"])

@@ -10,7 +10,8 @@ from scipy import optimize, special, stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from agentlab_wb.infer.groups import compact_letters, holm, mcnemar_midp, pairwise_differences, tango, tie_groups, wald_adjusted
+from agentlab_wb.infer.groups import compact_letters, mcnemar_midp, pairwise_differences, tango, tie_groups, wald_adjusted
+from agentlab_wb.measure.intervals import holm
 from agentlab_wb.measure.rates import success_rate
 from agentlab_wb.simulate import simulate_runs
 

@@ -8,7 +8,7 @@ from agentlab_wb.infer.human_study import MOST_ARMS, mixed_conditions, pick_cond
 from agentlab_wb.infer.models import simulate_ratings, units_of_analysis
 from agentlab_wb.loaders.core import load
 from agentlab_wb.show.ranking_charts import units_chart
-from agentlab_wb.show.ranking_words import agreement_sentence, mixed_sentence, units_sentence
+from agentlab_wb.show.ranking_words import mixed_sentence, rating_agreement_sentence, units_sentence
 from agentlab_wb.tables import DataError
 
 ASPECTS = ("novelty", "excitement", "feasibility", "effectiveness", "overall")
@@ -59,7 +59,7 @@ def test_mixed_model_has_items_only(ideas):
     fit, notes = mixed_conditions(ideas.filter(aspect="novelty (ideation)"), "condition", "Human")
     assert fit.converged and list(fit.groups) == ["item"] and "anonymous" in notes[0]
     said = mixed_sentence(fit, "arm", "Human", what="novelty")
-    assert "AI is higher than Human" in said and "147 items" in said and "12.9 %" in agreement_sentence(fit)
+    assert "AI is higher than Human" in said and "147 items" in said and "12.9 %" in rating_agreement_sentence(fit)
 
 
 def test_intraclass_correlation_is_anovas():
@@ -70,7 +70,7 @@ def test_intraclass_correlation_is_anovas():
     items = full.group_by("condition", "item").agg(pl.col("label").mean().alias("m"), pl.col("label").var().alias("v"))
     within, between = items["v"].mean(), sum(3 * part["m"].var() * (part.height - 1) for _, part in items.group_by("condition")) / (items.height - 2)
     share = fit.components.filter(component="item")["share"][0]
-    assert share == pytest.approx((between - within) / (between + 2 * within), abs=2e-4) and f"{100 * share:.1f} %" in agreement_sentence(fit)
+    assert share == pytest.approx((between - within) / (between + 2 * within), abs=2e-4) and f"{100 * share:.1f} %" in rating_agreement_sentence(fit)
 
 
 @pytest.mark.parametrize("name, column", [("popquorn_offensiveness", "rater_group_gender"), ("agent_reward_bench", "agent")])
@@ -110,4 +110,4 @@ def test_equal_ratings_and_hostile_names():
     flat = units_of_analysis(kept.with_columns(label=pl.lit(3.)), column, baseline=base).tests
     assert "not distinguishable" in units_sentence(flat) and np.all(flat["estimate"].to_numpy() == 0)
     fit, _ = mixed_conditions(kept.with_columns(label=pl.lit(3.)), column, base)
-    assert "higher" not in mixed_sentence(fit, "arm", base) + agreement_sentence(fit)
+    assert "higher" not in mixed_sentence(fit, "arm", base) + rating_agreement_sentence(fit)

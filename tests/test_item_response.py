@@ -7,7 +7,7 @@ from test_test_theory import LSAT7, runs_of
 
 from agentlab_wb import load
 from agentlab_wb.measure.informative_subset import informative_subset, subset_error
-from agentlab_wb.measure.item_response import LSAT6, _covariance, _fit, _posterior, fit_item_response, pattern_runs, test_information
+from agentlab_wb.measure.item_response import LSAT6, _covariance, _posterior, fit_item_response, marginal_fit, pattern_runs, test_information
 from agentlab_wb.simulate import simulate_runs
 from agentlab_wb.tables import DataError
 
@@ -58,7 +58,7 @@ def test_integral_and_information_by_brute_force():
     Y, *_ = drawn(30, 4, 3)
     K, N = Y, np.ones_like(Y)
     for two in (False, True):
-        f = _fit(K, N, two, 1. if two else 0., 0., 1e-9, 500)
+        f = marginal_fit(K, N, two, 1. if two else 0., 0., 1e-9, 500)
         def loglik(v, two=two):
             d, a = v[:4], v[4:] if two else np.full(4, v[4])
             out = 0.
@@ -116,7 +116,7 @@ def test_attempts_are_binomial():
     twice, single = fit_item_response(pl.concat([one, again]), integrate="agents"), fit_item_response(one, integrate="agents")
     assert twice.agents["n_attempts"][0] == 16 and twice.tasks["intercept_se"][0] < single.tasks["intercept_se"][0]
     K, N = 2 * Y, np.full_like(Y, 2.)
-    f = _fit(K, N, False, 0., 0., 1e-4, 200)
+    f = marginal_fit(K, N, False, 0., 0., 1e-4, 200)
     assert abs(f.log_likelihood - twice.summary["log_likelihood"][0]) < 1e-8
 
 

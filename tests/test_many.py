@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from agentlab_wb.infer.groups import holm
 from agentlab_wb.infer.many import _conover, _nemenyi, _sums, critical_difference, rank_agents, rank_blocks, rank_test
 from agentlab_wb.infer.resample import bootstrap_differences, sign_flip, weights
+from agentlab_wb.measure.intervals import holm
 from agentlab_wb.show.rank_charts import critical_difference_chart, place_range_chart
 from agentlab_wb.simulate import simulate_runs
 from agentlab_wb.tables import DataError

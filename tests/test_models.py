@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from agentlab_wb.infer.groups import holm
-from agentlab_wb.infer.models import _formula_columns, gee_model, mixed_model, separating_terms, simulate_ratings, units_of_analysis, welch
+from agentlab_wb.infer.models import _formula_columns, gee_model, mixed_model, separating_terms, simulate_ratings, units_of_analysis, welch_of_values
+from agentlab_wb.measure.intervals import holm
 from agentlab_wb.simulate import simulate_runs
 from agentlab_wb.tables import DataError, check
 
@@ -187,13 +187,13 @@ def test_crossed_models_have_a_limit():
 @given(st.lists(st.integers(1, 10), min_size=2, max_size=12), st.lists(st.integers(1, 10), min_size=2, max_size=12))
 @settings(deadline=None, max_examples=80)
 def test_welch_equals_scipy(x, y):
-    ours = welch(x, y)
+    ours = welch_of_values(x, y)
     if np.ptp(x) == np.ptp(y) == 0:
         assert ours["se"] is None and ours["p"] == (1 if x[0] == y[0] else None)
         return
     expected = stats.ttest_ind(x, y, equal_var=False)
     assert np.allclose((ours["t"], ours["p"], ours["df"], ours["lower"], ours["upper"]), (expected.statistic, expected.pvalue, expected.df, *expected.confidence_interval(.95)))
-    assert np.isclose(welch(y, x)["estimate"], -ours["estimate"])
+    assert np.isclose(welch_of_values(y, x)["estimate"], -ours["estimate"])
 
 
 def test_units_agree_with_the_mixed_model_and_bonferroni():

@@ -11,7 +11,7 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import confint_proportions_2indep
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from agentlab_wb.infer.two_samples import _lower_tails, beta_better, boschloo, clustered_means, fisher, newcombe, two_means, two_rates, welch
+from agentlab_wb.infer.two_samples import _lower_tails, beta_better, boschloo, clustered_difference, fisher, newcombe, two_means, two_rates, welch
 from agentlab_wb.tables import DataError
 
 # Newcombe (1998), Statistics in Medicine 17:873-890, table II, method 10: contrasts (a) to (h)
@@ -145,12 +145,12 @@ def test_cluster_sums_equal_cr2_with_dense_matrices(shared):
     second = np.arange(40) >= 25
     clusters = np.where(second, rng.integers(0, 5, 40) + (0 if shared else 10), rng.integers(0, 7, 40))
     y = rng.random(40) + .2 * rng.normal(size=20)[clusters]
-    found = clustered_means(y, second, clusters)
+    found = clustered_difference(y, second, clusters)
     X = np.column_stack([~second, second]).astype(float)
     variance, df = cr2(y, X, clusters, np.array([1., -1]))
     assert found["se"] == pytest.approx(variance ** .5) and found["df"] == pytest.approx(df)
     assert found["estimate"] == pytest.approx(OLS(y, X).fit().params @ [1, -1])
-    turned = clustered_means(y, ~second, clusters)
+    turned = clustered_difference(y, ~second, clusters)
     assert (turned["lower"], turned["upper"], turned["p"]) == pytest.approx((-found["upper"], -found["lower"], found["p"]))
 
 

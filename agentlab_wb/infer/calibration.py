@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 import numpy as np
 import polars as pl
-from .compare import INTERVALS, PAIRED, TESTS, UNPAIRED, _run
+from .compare import INTERVALS, PAIRED, UNPAIRED, compare_pairs
 from .resample import BOOTSTRAP
 from ..measure.intervals import check_level
 from ..simulate import logistic
@@ -15,7 +15,7 @@ from ..streams import stream
 from ..tables import DataError
 
 # %% auto #0
-__all__ = ['calibration', 'calibration_table']
+__all__ = ['simulate_calibration', 'calibration_table']
 
 # %% ../../nbs/infer/02a_calibration.ipynb #c1ad9ca1
 def _intercept(rate: float, sd: float) -> float:
@@ -54,21 +54,21 @@ def _methods(paired: bool, single: bool, clustered: bool) -> tuple[list[str], li
     intervals = [k for k in INTERVALS[1:] if (k in ("wald-adjusted", "tango") and paired and counting) or (k == "newcombe" and not paired and counting) or k == "t" or (k in BOOTSTRAP and (paired or not clustered))]
     return tests, intervals
 
-def calibration(tasks: int = 50,                # tasks of each study; of each agent if not paired
-                rates: tuple[float, float] = (.5, .5),  # true success rates of the two agents
-                *,
-                paired: bool = True,            # the same tasks, or each agent its own
-                attempts: int = 1,              # at each task
-                scored: bool = False,           # scores between 0 and 1 instead of yes and no
-                difficulty_sd: float = 1.,      # spread of task difficulty, log-odds
-                clusters: int | None = None,    # number of clusters; None: tasks are independent
-                cluster_sd: float = 1.,         # what a cluster adds to difficulty, log-odds
-                ignore_clusters: bool = False,  # simulate clusters, and analyse as if there were none
-                studies: int = 400,             # simulated studies
-                replicates: int = 999,          # of resampling within each study
-                level: float = .95,             # confidence level
-                seed: int = 0,
-               ) -> pl.DataFrame:
+def simulate_calibration(tasks: int = 50,                # tasks of each study; of each agent if not paired
+                         rates: tuple[float, float] = (.5, .5),  # true success rates of the two agents
+                         *,
+                         paired: bool = True,            # the same tasks, or each agent its own
+                         attempts: int = 1,              # at each task
+                         scored: bool = False,           # scores between 0 and 1 instead of yes and no
+                         difficulty_sd: float = 1.,      # spread of task difficulty, log-odds
+                         clusters: int | None = None,    # number of clusters; None: tasks are independent
+                         cluster_sd: float = 1.,         # what a cluster adds to difficulty, log-odds
+                         ignore_clusters: bool = False,  # simulate clusters, and analyse as if there were none
+                         studies: int = 400,             # simulated studies
+                         replicates: int = 999,          # of resampling within each study
+                         level: float = .95,             # confidence level
+                         seed: int = 0,
+                        ) -> pl.DataFrame:
     """How often each test rejects and each interval covers, over simulated studies of a given shape: type-I error (equal rates) or power, and coverage.
 
     Columns: kind (test, interval), method, share (of studies: rejected at 1 − level, or the limits hold the true difference), mc_error (standard error of the share,
@@ -84,9 +84,9 @@ def calibration(tasks: int = 50,                # tasks of each study; of each a
         n = min(250, studies - first)
         Y, M, groups = _draw_studies(n, tasks, rates, paired, attempts, scored, difficulty_sd, clusters, cluster_sd, stream(seed, "calibration", block))
         common = (Y, M, np.arange(n), n + np.arange(n), None if ignore_clusters else groups, list(range(2 * first, 2 * first + 2 * n)), level, replicates, seed + 1000 * block)
-        for t in tests: rejected[t] += int((_run(t, "percentile" if t == "bootstrap" else "t", paired, *common)["p"] < 1 - level).sum())
+        for t in tests: rejected[t] += int((compare_pairs(t, "percentile" if t == "bootstrap" else "t", paired, *common)["p"] < 1 - level).sum())
         for k in intervals:
-            found = _run("t" if paired else "welch", k, paired, *common)
+            found = compare_pairs("t" if paired else "welch", k, paired, *common)
             there = np.isfinite(found["lower"]) & np.isfinite(found["upper"])
             with np.errstate(invalid="ignore"): covered[k] += [(there & (found["lower"] <= rates[0] - rates[1] + 1e-12) & (found["upper"] >= rates[0] - rates[1] - 1e-12)).sum(), (~there).sum()]
             width[k] += (found["upper"] - found["lower"])[there].sum()
@@ -94,13 +94,13 @@ def calibration(tasks: int = 50,                # tasks of each study; of each a
     frame = pl.DataFrame(rows, schema=dict(kind=pl.String, method=pl.String, share=pl.Float64, width=pl.Float64, undefined=pl.Float64), orient="row")
     return frame.with_columns(mc_error=(pl.col("share") * (1 - pl.col("share")) / studies).sqrt(), studies=pl.lit(studies)).select("kind", "method", "share", "mc_error", "width", "undefined", "studies")
 
-def calibration_table(scenarios: Mapping[str, Mapping],  # name of a column -> arguments of `calibration`
+def calibration_table(scenarios: Mapping[str, Mapping],  # name of a column -> arguments of `simulate_calibration`
                       kind: str = "test",                # 'test' or 'interval'
                       **common) -> pl.DataFrame:         # further arguments for all
-    "Tests or intervals as rows, scenarios as columns: the shares of `calibration` in percent, null where a method does not fit the design."
+    "Tests or intervals as rows, scenarios as columns: the shares of `simulate_calibration` in percent, null where a method does not fit the design."
     if kind not in ("test", "interval"): raise DataError(f"kind is {kind!r}; wanted 'test' or 'interval'.")
     table = pl.DataFrame(dict(method=[*dict.fromkeys((*PAIRED, *UNPAIRED))] if kind == "test" else list(INTERVALS[1:])))
     for name, shape in scenarios.items():
-        found = calibration(**{**common, **shape}).filter(pl.col("kind") == kind).select("method", (100 * pl.col("share")).alias(name))
+        found = simulate_calibration(**{**common, **shape}).filter(pl.col("kind") == kind).select("method", (100 * pl.col("share")).alias(name))
         table = table.join(found, on="method", how="left", maintain_order="left")
     return table.filter(~pl.all_horizontal(pl.exclude("method").is_null()))

@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 from scipy import special
 from ..tables import DataError
-from .groups import _bounds, _high, _matrix, _paired_binary, _paired_graded, _usable, _worst_to_best, holm, mcnemar_midp, tango, wald_adjusted
-from .resample import BLOCK, BOOTSTRAP, _column_blocks, _laid_out, _same_tasks, bootstrap_apart, bootstrap_differences, permutation, sign_flip, sign_flip_exact
-from .two_samples import beta_better, boschloo, clustered_means, fisher, newcombe, welch
-from ..measure.intervals import check_level, normal_quantile, t_quantile
-from ..measure.rates import POLICIES, _check_cluster
+from .groups import best_case, difference_bounds, mcnemar_midp, outcome_matrix, paired_binary, paired_graded, tango, usable_runs, wald_adjusted, worst_to_best
+from .resample import BLOCK, BOOTSTRAP, bootstrap_apart, bootstrap_differences, column_blocks, group_by_tasks, lay_out, permutation, sign_flip, sign_flip_exact
+from .two_samples import beta_better, boschloo, clustered_difference, fisher, newcombe, welch
+from ..measure.intervals import check_level, holm, normal_quantile, t_quantile
+from ..measure.rates import POLICIES, check_cluster
 
 # %% auto #0
-__all__ = ['CORRECTIONS', 'PAIRED', 'UNPAIRED', 'TESTS', 'INTERVALS', 'MOST_EXACT', 'adjust', 'compare', 'equivalence',
-           'tasks_to_settle', 'rateable']
+__all__ = ['CORRECTIONS', 'PAIRED', 'UNPAIRED', 'TESTS', 'INTERVALS', 'MOST_EXACT', 'adjust', 'mcnemar_exact', 'compare_pairs',
+           'compare', 'equivalence', 'tasks_to_settle', 'rateable']
 
 # %% ../../nbs/infer/02_compare.ipynb #27cdd033
 CORRECTIONS = ("holm", "hochberg", "bh", "by", "max_t", "none")
@@ -41,8 +41,10 @@ PAIRED = ("mcnemar", "mcnemar_exact", "t", "sign_flip", "wilcoxon", "bootstrap")
 UNPAIRED = ("welch", "boschloo", "fisher", "permutation", "bootstrap")
 TESTS = ("auto", *PAIRED, *UNPAIRED[:-1])
 
-def _exact(b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    "McNemar's exact test: two-sided binomial."
+def mcnemar_exact(b: np.ndarray,    # tasks that only the first solved
+                  c: np.ndarray,    # tasks that only the second solved
+                 ) -> np.ndarray:   # p-values
+    "McNemar's exact test, for whole arrays at once: two-sided binomial; 1 without a discordant task."
     small, n = np.minimum(b, c), b + c
     return np.where(n == 0, 1., np.minimum(2 * special.bdtr(small, np.maximum(n, 1).astype(np.int64), .5), 1.))
 
@@ -66,7 +68,7 @@ def _clustered(Y, M, groups: np.ndarray, i, j, level: float) -> dict:
 # %% ../../nbs/infer/02_compare.ipynb #afe1e52e
 def _by_pair(Y, M, i, j, level, replicates, seed, test) -> dict:
     "Tests that are made pair by pair: sign flips, Wilcoxon."
-    base = _paired_graded(Y, M, i, j, level)
+    base = paired_graded(Y, M, i, j, level)
     if test == "sign_flip":
         base["p"], base["max_t"] = sign_flip(Y, (i, j), M=M, replicates=replicates, seed=seed)
         if (M == 1).all(): return base
@@ -99,7 +101,7 @@ def _welch_clustered(Y, M, groups, i, j, level: float) -> dict:
     rows = []
     for a, b in zip(i, j):
         x, y = M[:, a] > 0, M[:, b] > 0
-        rows.append(clustered_means(np.concatenate([Y[x, a], Y[y, b]]), np.repeat([False, True], [x.sum(), y.sum()]), np.concatenate([groups[x], groups[y]]), level))
+        rows.append(clustered_difference(np.concatenate([Y[x, a], Y[y, b]]), np.repeat([False, True], [x.sum(), y.sum()]), np.concatenate([groups[x], groups[y]]), level))
     return {k: np.array([r[k] for r in rows]) for k in rows[0]}
 
 def _unpaired(test: str, Y, M, groups, i, j, level: float, replicates: int, seed: int) -> dict:
@@ -144,10 +146,10 @@ def _resampled(interval: str, paired: bool, Y, M, groups, names, i, j, level: fl
         samples = {n: Y[M[:, k] > 0, k] for k, n in enumerate(names)}
         return dict(zip(("lower", "upper", "p"), bootstrap_apart(samples, [(names[a], names[b]) for a, b in zip(i, j)], interval, **options)))
     out = {k: np.full(len(i), np.nan) for k in ("lower", "upper", "p")}
-    same = [(tasks, part) for tasks, part in _same_tasks(M, i, j) if len(tasks)]
+    same = [(tasks, part) for tasks, part in group_by_tasks(M, i, j) if len(tasks)]
     if groups is None:          # a column for each agent on each set of shared tasks; sets of one size take the same weights
-        for block in _column_blocks(same, i, j, max(2, BLOCK // replicates)):
-            rows, a, b, part = _laid_out(Y, block, i, j, holes=False)
+        for block in column_blocks(same, i, j, max(2, BLOCK // replicates)):
+            rows, a, b, part = lay_out(Y, block, i, j, holes=False)
             for k, v in zip(out, bootstrap_differences(rows.T, np.ones(rows.shape[1]), (a, b), interval, **options)): out[k][part] = v
         return out
     for tasks, part in same:
@@ -166,7 +168,7 @@ def _limits(interval: str, paired: bool, Y, M, groups, names, i, j, level: float
         k, n = Y.sum(axis=0), M.sum(axis=0)
         return newcombe(k[i], n[i], k[j], n[j], level)
     elif not paired: found = _welch(Y, M, groups, i, j, level)
-    else: found = _clustered(Y, M, groups, i, j, level) if groups is not None else _paired_graded(Y, M, i, j, level)
+    else: found = _clustered(Y, M, groups, i, j, level) if groups is not None else paired_graded(Y, M, i, j, level)
     return found["lower"], found["upper"]
 
 # %% ../../nbs/infer/02_compare.ipynb #ef4c59f6
@@ -196,13 +198,25 @@ def _asked(single: bool, shared: bool, cluster: str | None, test: str, paired: b
     if cluster and test not in ("t", "welch", *(["bootstrap"] if pairs else [])): raise DataError(f"test={test!r} takes tasks as independent; with clusters use {'t' if pairs else 'welch'!r}.")
     return test, pairs, f"{test} was asked for"
 
-def _run(test: str, interval: str, paired: bool, Y, M, i, j, groups, names, level, replicates, seed) -> dict:
+def compare_pairs(test: str,                    # one of `PAIRED` or `UNPAIRED`
+                  interval: str,                # one of `INTERVALS`
+                  paired: bool,                 # on the tasks that both tried
+                  Y: np.ndarray,                # mean outcome, tasks × agents
+                  M: np.ndarray,                # 1 where the agent tried the task
+                  i: np.ndarray,                # first agent of each pair
+                  j: np.ndarray,                # second agent
+                  groups: np.ndarray | None,    # cluster of each task, or None
+                  names: Sequence,              # of the columns, for random streams
+                  level: float,                 # confidence level
+                  replicates: int,              # of resampling
+                  seed: int,                    # same seed, same numbers
+                 ) -> dict:                     # of arrays, an entry a pair: estimate, se, lower, upper, p, n, and what the test adds
     "Estimate, se, p and limits of all pairs."
     if not paired: found = _unpaired(test, Y, M, groups, i, j, level, replicates, seed)
     elif test.startswith("mcnemar"):
-        found = _paired_binary(Y, M, i, j, level)
-        if test == "mcnemar_exact": found["p"] = _exact(found["only_a"], found["only_b"])
-    elif test in ("t", "bootstrap"): found = _clustered(Y, M, groups, i, j, level) if groups is not None else _paired_graded(Y, M, i, j, level)
+        found = paired_binary(Y, M, i, j, level)
+        if test == "mcnemar_exact": found["p"] = mcnemar_exact(found["only_a"], found["only_b"])
+    elif test in ("t", "bootstrap"): found = _clustered(Y, M, groups, i, j, level) if groups is not None else paired_graded(Y, M, i, j, level)
     else: found = _by_pair(Y, M, i, j, level, replicates, seed, test)
     if test != "bootstrap" or interval not in BOOTSTRAP: found["lower"], found["upper"] = _limits(interval, paired, Y, M, groups, names, i, j, level, replicates, seed)
     if test == "bootstrap":
@@ -235,8 +249,8 @@ def compare(runs: pl.DataFrame,               # a runs table
     Raises `DataError` for unknown agents or options, NaN, and a test or an interval that does not fit the data.
     """
     _check_options(test, interval, correction, missing, level)
-    _check_cluster(runs, cluster)
-    used, every = _usable(_only(runs, agents, baseline), metric, missing)
+    check_cluster(runs, cluster)
+    used, every = usable_runs(_only(runs, agents, baseline), metric, missing)
     options = dict(baseline=baseline, test=test, interval=interval, paired=paired, correction=correction, cluster=cluster, missing=missing, level=level, replicates=replicates, seed=seed)
     parts = [_compare_one(key[0], part, every.filter(pl.col("benchmark") == key[0]), **options) for key, part in used.sort("benchmark").group_by("benchmark", maintain_order=True) if part["agent"].n_unique() > 1]
     if not parts: raise DataError("there are no two agents on any benchmark to compare.")
@@ -261,20 +275,20 @@ def _only(runs: pl.DataFrame, agents: Sequence[str] | None, baseline: str | None
 # %% ../../nbs/infer/02_compare.ipynb #e03b771d
 def _compare_one(benchmark: str, runs: pl.DataFrame, every: pl.DataFrame, baseline, test, interval, paired, correction, cluster, missing, level, replicates, seed) -> pl.DataFrame:
     agents = sorted(runs["agent"].unique())
-    Y, M, single = _matrix(runs, agents)
+    Y, M, single = outcome_matrix(runs, agents)
     i, j = _pairs_of(agents, baseline)
     shared, has = (M.T @ M)[i, j], M.sum(axis=0)
     chosen, pairs, why = _design(single, bool((shared > 0).any()), cluster, "sign_flip" if correction == "max_t" else test, paired, int(has.max()))
     how = kind = _interval_for(interval, chosen, pairs, single, cluster)
     groups = _groups(runs, cluster) if cluster else None
     names = [*agents, *((a, "best case") for a in agents)]   # streams of resampling; the second half for missing='bounds'
-    def run(Y, M, i, j): return _run(chosen, kind, pairs, Y, M, i, j, groups, names[:Y.shape[1]], level, replicates, seed)
+    def run(Y, M, i, j): return compare_pairs(chosen, kind, pairs, Y, M, i, j, groups, names[:Y.shape[1]], level, replicates, seed)
     found = run(Y, M, i, j)
     every = every.filter(pl.col("agent").is_in(agents))
-    (low, seen, _), high = _matrix(every, agents), _high(every, agents)
-    worst, best = _bounds(low, high, seen, i, j, pairs)
+    (low, seen, _), high = outcome_matrix(every, agents), best_case(every, agents)
+    worst, best = difference_bounds(low, high, seen, i, j, pairs)
     if missing == "bounds":
-        found |= dict(p_better=np.full(len(i), np.nan)) | _worst_to_best(run, low, high, seen, i, j)
+        found |= dict(p_better=np.full(len(i), np.nan)) | worst_to_best(run, low, high, seen, i, j)
         how, why = how + ", worst to best case", why + "; limits and p hold whatever the missing outcomes were"
     empty = (shared == 0) & pairs
     p = np.where(empty, 1., found["p"])
@@ -299,7 +313,7 @@ def _pairs_of(agents: list[str], baseline: str | None) -> tuple[np.ndarray, np.n
     return others, np.full(len(others), agents.index(baseline))
 
 def _groups(runs: pl.DataFrame, cluster: str) -> np.ndarray:
-    "Cluster number of each task, in the order of `_matrix`."
+    "Cluster number of each task, in the order of `outcome_matrix`."
     table = runs.group_by("task").agg(pl.col(cluster).n_unique().alias("k"), pl.col(cluster).first()).sort("task")
     if (table["k"] > 1).any(): raise DataError(f"task {table.filter(pl.col('k') > 1)['task'][0]!r} stands in more than one cluster by {cluster!r}.")
     return table[cluster].rank("dense").to_numpy()

@@ -10,9 +10,8 @@ import numpy as np
 import polars as pl
 from scipy import special
 from ..tables import DataError
-from .groups import holm
 from ..measure.games import MEASURES, game_rows
-from ..measure.intervals import check_level, t_quantile
+from ..measure.intervals import check_level, holm, t_quantile
 
 # %% auto #0
 __all__ = ['MOST_VALUES', 'varying_factors', 'game_effects', 'human_effects', 'balanced_means']

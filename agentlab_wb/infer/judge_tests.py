@@ -11,7 +11,7 @@ from scipy import stats
 from .compare import CORRECTIONS, adjust, compare
 from ..measure.correlations import williams_test, zou_interval
 from ..measure.intervals import check_level
-from ..measure.judges import METRICS, _check_by, count_labels, scores, with_truth
+from ..measure.judges import METRICS, check_by, count_labels, scores, with_truth
 from ..streams import stream
 from ..tables import DataError
 
@@ -100,7 +100,7 @@ def compare_judges(predictions: pl.DataFrame,              # a predictions table
     if correction not in CORRECTIONS or correction == "max_t": raise DataError(f"correction is {correction!r}; wanted holm, hochberg, bh, by or none.")
     if average not in ("macro", "micro", "weighted"): raise DataError(f"average is {average!r}; wanted 'macro', 'micro' or 'weighted'.")
     if metric == "specificity" and positive is None: raise DataError("specificity is about one class: give positive=.")
-    rows = with_truth(predictions); _check_by(rows, ["predictor", *([by] if by else [])], cluster)
+    rows = with_truth(predictions); check_by(rows, ["predictor", *([by] if by else [])], cluster)
     if positive is not None and positive not in {*rows["truth"], *rows["predicted"]}: raise DataError(f"no gold or verdict is {positive!r}; labels are {', '.join(map(repr, sorted({*rows['truth'], *rows['predicted']})[:12]))}.")
     if baseline is not None and baseline not in rows["predictor"]: raise DataError(f"the baseline {baseline!r} is no predictor; there are {', '.join(map(repr, sorted(rows['predictor'].unique())[:12]))}.")
     _one_gold(rows)
@@ -144,7 +144,7 @@ def compare_metrics(data: pl.DataFrame,                # a row a system or item
     Columns: metric_a, metric_b, estimate (correlation of a minus that of b), lower, upper, level, n (rows with all of them), n_left_out, between (correlation of the two
     metrics), p, p_adjusted, test. On ranks the test is approximate. A constant metric gives nulls and p = 1. Raises `DataError` for fewer than two metrics or four rows.
     """
-    check_level(level); _check_by(data, [*metrics, human])
+    check_level(level); check_by(data, [*metrics, human])
     if len(set(metrics)) < 2: raise DataError("comparing metrics needs two of them.")
     if correlation not in ("pearson", "spearman"): raise DataError(f"correlation is {correlation!r}; wanted 'pearson' or 'spearman'.")
     if correction not in CORRECTIONS or correction == "max_t": raise DataError(f"correction is {correction!r}; wanted holm, hochberg, bh, by or none.")
@@ -181,7 +181,7 @@ def compare_conditions(runs: pl.DataFrame,                     # runs with a col
     Columns: benchmark, agent, then those of `compare`, where agent_a and agent_b are the conditions. Where success means that the attack worked, a negative difference
     to the baseline is a defence that helps. Raises `DataError` for an absent column or where no agent has two conditions.
     """
-    _check_by(runs, [condition], cluster)
+    check_by(runs, [condition], cluster)
     if empty := runs[condition].null_count(): raise DataError(f"column {condition!r} is empty in {empty:,} of {runs.height:,} rows. Name the condition without a defence too, for example 'none'.")
     parts = []
     for (benchmark, agent), part in runs.sort("benchmark", "agent").group_by("benchmark", "agent", maintain_order=True):

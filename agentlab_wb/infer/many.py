@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 from scipy import special, stats
 from ..tables import DataError
-from ..measure.intervals import check_level
-from ..measure.rates import POLICIES, _check_missing, pick_metric, with_outcome
-from .groups import compact_letters, holm
+from ..measure.intervals import check_level, holm
+from ..measure.rates import POLICIES, check_missing, pick_metric, with_outcome
+from .groups import compact_letters
 
 # %% auto #0
 __all__ = ['rank_blocks', 'rank_test', 'critical_difference', 'RankComparison', 'rank_agents']
@@ -177,7 +177,7 @@ def rank_agents(runs: pl.DataFrame,            # a runs table
 def _task_means(runs: pl.DataFrame, metric: str | None, missing: str, block: str) -> pl.DataFrame:
     "benchmark, block, agent, value: the mean outcome, rounded so that equal means are ties."
     metric = pick_metric(runs, metric)
-    used = _check_missing(with_outcome(runs, metric), missing)
+    used = check_missing(with_outcome(runs, metric), missing)
     if metric == "score" and "score_min" in runs.columns: used = used.with_columns(value=pl.when("known").then("value").otherwise(pl.col("score_min").fill_null(0.)))   # the worst there is, on a scale of its own
     means = used.group_by("benchmark", "task", "agent").agg(value=pl.col("value").mean()).sort("benchmark", "task", "agent")
     if block == "benchmark":

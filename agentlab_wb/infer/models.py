@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 from scipy import optimize, special
 from ..tables import DataError
-from ..measure.intervals import check_level, normal_quantile, t_quantile
-from ..measure.rates import POLICIES, _check_missing, with_outcome
-from .groups import holm
+from ..measure.intervals import check_level, holm, normal_quantile, t_quantile
+from ..measure.rates import POLICIES, check_missing, with_outcome
+
 
 # %% auto #0
 __all__ = ['CROSSED_ROWS', 'UNITS', 'ModelFit', 'mixed_model', 'simulate_ratings', 'separating_terms', 'gee_model',
-           'UnitsOfAnalysis', 'welch', 'units_of_analysis']
+           'UnitsOfAnalysis', 'welch_of_values', 'units_of_analysis']
 
 # %% ../../nbs/infer/04_models.ipynb #5236b877
 def _formula_columns(formula: str, data: pl.DataFrame) -> tuple[str, list[str]]:
@@ -39,7 +39,7 @@ def _have(data: pl.DataFrame, columns: Sequence[str], what: str) -> None:
 def _model_rows(data: pl.DataFrame, outcome: str, columns: Sequence[str], missing: str) -> pl.DataFrame:
     "Rows with a numeric `outcome` and no empty cell among the columns used."
     if missing == "bounds" or missing not in POLICIES: raise DataError(f"missing is {missing!r}; models take 'fail', 'drop' or 'error'.")
-    if outcome in ("score", "success") and "status" in data.columns: data = _check_missing(with_outcome(data, outcome), missing).with_columns(pl.col("value").alias(outcome))
+    if outcome in ("score", "success") and "status" in data.columns: data = check_missing(with_outcome(data, outcome), missing).with_columns(pl.col("value").alias(outcome))
     if not (data[outcome].dtype.is_numeric() or data[outcome].dtype == pl.Boolean): raise DataError(f"column {outcome!r} holds {data[outcome].dtype}; a model's outcome must be a number or true and false.")
     rows = data.select(pl.col(outcome).cast(pl.Float64), *(pl.col(c) for c in dict.fromkeys(columns) if c != outcome))
     for name in rows.columns:
@@ -343,10 +343,10 @@ def _t_row(estimate: float, variance: float, df: float, level: float, n: int) ->
     half, t = float(t_quantile(level, df)) * se, estimate / se
     return dict(estimate=estimate, se=se, lower=estimate - half, upper=estimate + half, df=df, t=t, p=float(2 * special.stdtr(df, -abs(t))))
 
-def welch(x: np.ndarray,         # values of one arm
-          y: np.ndarray,         # values of the other
-          level: float = .95,    # confidence level
-         ) -> dict:              # estimate (mean x minus mean y), se, lower, upper, df, t, p
+def welch_of_values(x: np.ndarray,         # values of one arm
+                    y: np.ndarray,         # values of the other
+                    level: float = .95,    # confidence level
+                   ) -> dict:              # estimate (mean x minus mean y), se, lower, upper, df, t, p
     "Welch's t-test with Satterthwaite's degrees of freedom. One value in an arm, or no spread at all, gives null instead of a number."
     x, y = np.asarray(x, float), np.asarray(y, float)
     if len(x) < 2 or len(y) < 2: return _t_row(float(x.mean() - y.mean()), 0., 0., level, 0) | dict(p=None)
@@ -419,4 +419,4 @@ def _unit_test(aspect: str, rows: pl.DataFrame, unit: str, arm: str, base: str, 
         found = _t_row(float(d.mean()), float(d.var(ddof=1) / len(d)), len(d) - 1, level, len(d))
         return here | found | dict(mean=both["value"].mean(), baseline_mean=both["value_right"].mean(), n=len(d), n_baseline=len(d), test="one-sample t on differences within raters")
     x, y = (rows.filter(arm=a)["value"].to_numpy() for a in (arm, base))
-    return here | welch(x, y, level) | dict(mean=float(x.mean()), baseline_mean=float(y.mean()), n=len(x), n_baseline=len(y), test="Welch t")
+    return here | welch_of_values(x, y, level) | dict(mean=float(x.mean()), baseline_mean=float(y.mean()), n=len(x), n_baseline=len(y), test="Welch t")

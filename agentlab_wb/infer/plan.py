@@ -15,8 +15,9 @@ from ..measure.battle_cells import agent_codes
 from ..measure.paired_models import sigmoid
 
 # %% auto #0
-__all__ = ['AIMS', 'Strengths', 'strengths', 'bernoulli_information', 'p_best', 'leader_information', 'after_battle',
-           'next_battles', 'outlook', 'planned', 'enough', 'expected_course', 'replay_battles']
+__all__ = ['QUADRATURE_NODES', 'QUADRATURE_WEIGHTS', 'AIMS', 'Strengths', 'strengths', 'binary_entropy', 'bernoulli_information',
+           'p_best', 'leader_information', 'after_battle', 'check_costs', 'next_battles', 'outlook', 'planned',
+           'enough', 'expected_course', 'replay_battles']
 
 # %% ../../nbs/infer/08_plan.ipynb #e3403e7b
 @dataclass(frozen=True)
@@ -80,10 +81,13 @@ def _curvature(V: np.ndarray, prior: float) -> np.ndarray:
     return np.diag(V.sum(axis=1) + prior) - V
 
 # %% ../../nbs/infer/08_plan.ipynb #98266598
-_X, _W = np.polynomial.hermite_e.hermegauss(32)
-_W = _W / _W.sum()
+QUADRATURE_NODES, QUADRATURE_WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
+QUADRATURE_WEIGHTS = QUADRATURE_WEIGHTS / QUADRATURE_WEIGHTS.sum()
 
-def _entropy(p: np.ndarray) -> np.ndarray: return special.entr(p) + special.entr(1 - p)
+def binary_entropy(p: np.ndarray,    # chances of winning
+                  ) -> np.ndarray:   # nats, 0 … log 2
+    "Entropy of a yes-or-no outcome: −p·log p − (1 − p)·log(1 − p)."
+    return special.entr(p) + special.entr(1 - p)
 
 def bernoulli_information(mean: np.ndarray,       # of the log-odds, any shape
                           variance: np.ndarray,   # of the log-odds, same shape
@@ -91,10 +95,10 @@ def bernoulli_information(mean: np.ndarray,       # of the log-odds, any shape
     "Mutual information of a yes-or-no outcome and its own log-odds ~ N(mean, variance): H(E[p]) − E[H(p)], by Gauss–Hermite quadrature."
     mean, sd = np.broadcast_arrays(np.asarray(mean, float), np.sqrt(np.asarray(variance, float)))
     total, spread = np.zeros(np.shape(mean)), np.zeros(np.shape(mean))
-    for x, w in zip(_X, _W):
+    for x, w in zip(QUADRATURE_NODES, QUADRATURE_WEIGHTS):
         p = special.expit(mean + sd * x)
-        total += w * p; spread += w * _entropy(p)
-    return np.maximum(_entropy(total) - spread, 0)
+        total += w * p; spread += w * binary_entropy(p)
+    return np.maximum(binary_entropy(total) - spread, 0)
 
 # %% ../../nbs/infer/08_plan.ipynb #a46957a4
 def p_best(known: Strengths, draws: int = 4_000, seed: int = 0) -> np.ndarray:
@@ -115,9 +119,9 @@ def leader_information(known: Strengths, draws: int = 2_000, seed: int = 0, leas
     out, likely = np.zeros(len(i)), np.flatnonzero(shares > least)
     for rows in np.array_split(np.arange(len(i)), max(1, draws * len(i) // 4_000_000)):
         p = special.expit(theta[:, i[rows]] - theta[:, j[rows]])
-        inside, rest = sum(shares[l] * _entropy(p[best == l].mean(axis=0)) for l in likely), ~np.isin(best, likely)
-        if rest.any(): inside = inside + rest.mean() * _entropy(p[rest].mean(axis=0))
-        out[rows] = np.maximum(_entropy(p.mean(axis=0)) - inside, 0)
+        inside, rest = sum(shares[l] * binary_entropy(p[best == l].mean(axis=0)) for l in likely), ~np.isin(best, likely)
+        if rest.any(): inside = inside + rest.mean() * binary_entropy(p[rest].mean(axis=0))
+        out[rows] = np.maximum(binary_entropy(p.mean(axis=0)) - inside, 0)
     return out
 
 # %% ../../nbs/infer/08_plan.ipynb #286a315a
@@ -125,12 +129,14 @@ def after_battle(known: Strengths, i: int, j: int, battles: float = 1.) -> Stren
     "What will be known after more battles of a pair, before their outcomes are seen: a rank-one step of the covariance."
     a = known.covariance[:, i] - known.covariance[:, j]
     v = a[i] - a[j]
-    p = special.expit(known.mean[i] - known.mean[j] + np.sqrt(max(v, 0)) * _X)
-    w = battles * float(_W @ (p * (1 - p)))
+    p = special.expit(known.mean[i] - known.mean[j] + np.sqrt(max(v, 0)) * QUADRATURE_NODES)
+    w = battles * float(QUADRATURE_WEIGHTS @ (p * (1 - p)))
     return replace(known, covariance=known.covariance - np.outer(a, a) * (w / (1 + w * v)))
 
-def _costs(costs: Mapping[str, float] | pl.DataFrame | None, agents: tuple[str, ...]) -> np.ndarray | None:
-    "Cost of one answer of each agent."
+def check_costs(costs: Mapping[str, float] | pl.DataFrame | None,    # agent to cost, or columns agent, cost; None: all cost the same
+                agents: tuple[str, ...],                             # who need one
+               ) -> np.ndarray | None:                               # in the order of the agents
+    "Cost of one answer of each agent. Raises `DataError` for an agent without one, or one that is not above 0."
     if costs is None: return None
     if isinstance(costs, pl.DataFrame):
         if not {"agent", "cost"} <= set(costs.columns): raise DataError(f"costs has columns {', '.join(costs.columns)}; wanted agent and cost.")
@@ -166,14 +172,14 @@ def next_battles(battles: pl.DataFrame,             # a battles table; may be em
     if aim not in AIMS: raise DataError(f"aim is {aim!r}; wanted 'ratings' or 'leader'.")
     if n < 1: raise DataError(f"n is {n}; wanted at least one battle.")
     known = strengths(battles, agents=agents, prior_sd=prior_sd)
-    price = _costs(costs, known.agents)
+    price = check_costs(costs, known.agents)
     i, j, _, _ = known.gaps()
     cost = None if price is None else price[i] + price[j]
     rows, gain = [], _gain(known, aim, seed)
     for step in range(1, n + 1):
         k = int(np.argmax(gain if cost is None else gain / cost))
         _, _, m, v = known.gaps()
-        rows.append(dict(step=step, agent_a=known.agents[i[k]], agent_b=known.agents[j[k]], information=float(gain[k]), p_a_wins=float(_W @ special.expit(m[k] + np.sqrt(v[k]) * _X)),
+        rows.append(dict(step=step, agent_a=known.agents[i[k]], agent_b=known.agents[j[k]], information=float(gain[k]), p_a_wins=float(QUADRATURE_WEIGHTS @ special.expit(m[k] + np.sqrt(v[k]) * QUADRATURE_NODES)),
                          gap_sd=float(np.sqrt(v[k])), cost=None if cost is None else float(cost[k]), information_per_cost=None if cost is None else float(gain[k] / cost[k])))
         known = after_battle(known, i[k], j[k])
         gain = _gain(known, aim, seed)

@@ -12,7 +12,7 @@ from scipy import special
 from ..tables import DataError
 from ..streams import stream
 from ..measure.rates import pick_metric, with_outcome
-from .plan import _W, _X, Strengths, _costs, _entropy, p_best
+from .plan import QUADRATURE_NODES, QUADRATURE_WEIGHTS, Strengths, binary_entropy, check_costs
 
 # %% auto #0
 __all__ = ['Abilities', 'abilities', 'attempt_information', 'after_attempt', 'next_runs', 'agent_costs',
@@ -101,16 +101,16 @@ def attempt_information(known: Abilities,
     total, inside = np.zeros(m.shape), np.zeros(m.shape)
     for x, w in zip(_XI, _WI):
         p = sum(wi * special.expit(m + pull * x + rest * xi) for xi, wi in zip(_XI, _WI))
-        total += w * p; inside += w * _entropy(p)
-    return np.maximum(_entropy(total) - inside, 0)
+        total += w * p; inside += w * binary_entropy(p)
+    return np.maximum(binary_entropy(total) - inside, 0)
 
 # %% ../../nbs/infer/08a_plan_runs.ipynb #f5e2e174
 def after_attempt(known: Abilities, a: int, t: int) -> Abilities:
     "What will be known after an attempt, before its outcome is seen: a rank-one step of the joint covariance."
     ca, ct = known.covariance[:, a] - known.between[:, t], known.between[a] - np.where(np.arange(len(known.tasks)) == t, known.variance, _task_covariance(known, t))
     v = ca[a] - ct[t]
-    p = special.expit(known.ability[a] - known.difficulty[t] + np.sqrt(max(v, 0)) * _X)
-    w = float(_W @ (p * (1 - p)))
+    p = special.expit(known.ability[a] - known.difficulty[t] + np.sqrt(max(v, 0)) * QUADRATURE_NODES)
+    w = float(QUADRATURE_WEIGHTS @ (p * (1 - p)))
     shrink = w / (1 + w * max(v, 0))
     attempts = known.attempts.copy(); attempts[a, t] += 1
     return replace(known, covariance=known.covariance - shrink * np.outer(ca, ca), between=known.between - shrink * np.outer(ca, ct),
@@ -137,7 +137,7 @@ def next_runs(runs: pl.DataFrame,              # a runs table, one or more bench
     if n < 1: raise DataError(f"n is {n}; wanted at least one attempt.")
     known = [abilities(part, ability_sd=ability_sd, difficulty_sd=difficulty_sd) for _, part in sorted(runs.group_by("benchmark"), key=lambda kv: kv[0]) if _has_outcome(part)]
     if not known: raise DataError("no attempt has an outcome; a plan needs some runs to start from.")
-    price = [_costs(costs, k.agents) for k in known]
+    price = [check_costs(costs, k.agents) for k in known]
     value = [_worth(k, c, repeat) for k, c in zip(known, price)]
     rows = []
     for step in range(1, n + 1):
@@ -176,7 +176,7 @@ def _refresh(value: np.ndarray, known: Abilities, price: np.ndarray | None, repe
 
 def _p_success(known: Abilities, a: int, t: int) -> float:
     v = max(known.covariance[a, a] + known.variance[t] - 2 * known.between[a, t], 0)
-    return float(_W @ special.expit(known.ability[a] - known.difficulty[t] + np.sqrt(v) * _X))
+    return float(QUADRATURE_WEIGHTS @ special.expit(known.ability[a] - known.difficulty[t] + np.sqrt(v) * QUADRATURE_NODES))
 
 # %% ../../nbs/infer/08a_plan_runs.ipynb #f657859f
 def agent_costs(runs: pl.DataFrame) -> dict[str, float] | None:

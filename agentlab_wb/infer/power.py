@@ -13,14 +13,14 @@ from scipy import optimize, special, stats
 from ..tables import DataError
 from ..streams import stream
 from ..measure.intervals import check_level, normal_quantile, t_quantile, wilson
-from ..measure.rates import _check_cluster, _check_missing, _check_scale, pick_metric, success_rate, with_outcome
+from ..measure.rates import check_cluster, check_missing, check_scale, pick_metric, success_rate, with_outcome
 from .groups import mcnemar_midp
 
 # %% auto #0
 __all__ = ['MOST_TASKS', 'MOST_ATTEMPTS', 'ADVICE', 'MOST_REPEATS', 'Assumed', 'assumptions', 'assume_rates', 'assume_scores',
-           'pilot', 'mcnemar_power', 'mcnemar_tasks_normal', 'power_of', 'required_tasks', 'required_attempts',
-           'detectable_difference', 'best_attempts', 'equivalence_power', 'equivalence_tasks', 'pairs_to_plan',
-           'power_of_comparisons', 'precision_of_rates', 'power_curve', 'simulated_power']
+           'one_benchmark', 'pilot', 'mcnemar_power', 'mcnemar_tasks_normal', 'power_of', 'required_tasks',
+           'required_attempts', 'detectable_difference', 'best_attempts', 'equivalence_power', 'equivalence_tasks',
+           'pairs_to_plan', 'power_of_comparisons', 'precision_of_rates', 'power_curve', 'simulated_power']
 
 # %% ../../nbs/infer/05_power.ipynb #b27abc65
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def assume_scores(sd_a: float,                        # standard deviation of on
 # %% ../../nbs/infer/05_power.ipynb #f7d9df65
 def _pair_tasks(runs: pl.DataFrame, agent_a: str, agent_b: str, metric: str, missing: str, cluster: str | None) -> pl.DataFrame:
     "One row a shared task: mean, sample variance and attempts of a and b, and the cluster."
-    used = _check_missing(with_outcome(runs, metric), missing)
+    used = check_missing(with_outcome(runs, metric), missing)
     group = [pl.col(cluster).first().alias("group")] if cluster else []
     each = [used.filter(pl.col("agent") == a).group_by("task").agg(pl.col("value").mean().alias(f"mean_{s}"), pl.col("value").var().alias(f"var_{s}"), pl.len().alias(f"attempts_{s}"), *group) for a, s in ((agent_a, "a"), (agent_b, "b"))]
     return each[0].join(each[1].drop("group", strict=False), on="task").sort("task")
@@ -143,8 +143,11 @@ def _meant(name: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, names, 1) or difflib.get_close_matches(name.casefold(), [n for n in names if n.casefold() == name.casefold()], 1, 0.)
     return f"is {near[0]!r} meant? " if near else ""
 
-def _one_benchmark(runs: pl.DataFrame, benchmark: str | None, agents: Sequence[str]) -> pl.DataFrame:
-    "Rows of one benchmark, in which every named agent must be."
+def one_benchmark(runs: pl.DataFrame,       # a runs table
+                  benchmark: str | None,    # which one; None where there is one only
+                  agents: Sequence[str],    # who must be in it, all different
+                 ) -> pl.DataFrame:         # its rows
+    "Rows of one benchmark, in which every named agent must be. Raises `DataError` with the names that are there."
     there = runs["benchmark"].unique().sort().to_list()
     if benchmark is None and len(there) > 1: raise DataError(f"the runs are of {len(there)} benchmarks ({', '.join(map(repr, there[:5]))}). Choose one with benchmark=….")
     if benchmark is not None: runs = runs.filter(pl.col("benchmark") == benchmark)
@@ -185,8 +188,8 @@ def pilot(runs: pl.DataFrame,               # a runs table with both agents
     Raises `DataError` for an agent that is not there, fewer than two shared tasks, and agents that differ on none.
     """
     if missing == "bounds": raise DataError("missing is 'bounds'; a pilot takes 'fail', 'drop' or 'error'.")
-    runs = _one_benchmark(runs, benchmark, (agent_a, agent_b)).filter(pl.col("agent").is_in([agent_a, agent_b]))
-    metric = pick_metric(runs, metric); _check_scale(runs, metric); _check_cluster(runs, cluster)
+    runs = one_benchmark(runs, benchmark, (agent_a, agent_b)).filter(pl.col("agent").is_in([agent_a, agent_b]))
+    metric = pick_metric(runs, metric); check_scale(runs, metric); check_cluster(runs, cluster)
     pairs = _pair_tasks(runs, agent_a, agent_b, metric, missing, cluster)
     if pairs.height < 2: raise DataError(f"the agents share {pairs.height} task{'s' * (pairs.height != 1)}; a pilot needs at least 2 to see how tasks vary.")
     return _moments(pairs, metric == "success", cluster)
@@ -557,7 +560,7 @@ def power_of_comparisons(runs: pl.DataFrame,               # a runs table
     _check_power(power, level)
     if not (math.isfinite(difference) and 0 < difference < 1): raise DataError(f"difference is {difference!r}; wanted the smallest difference that matters, between 0 and 1, such as 0.05.")
     if missing == "bounds": raise DataError("missing is 'bounds'; a plan takes 'fail', 'drop' or 'error'.")
-    metric = pick_metric(runs, metric); _check_scale(runs, metric); _check_cluster(runs, cluster)
+    metric = pick_metric(runs, metric); check_scale(runs, metric); check_cluster(runs, cluster)
     rows, keys = [], pairs.select("benchmark", "agent_a", "agent_b").unique(maintain_order=True)
     cells = {k: part for k, part in runs.join(pl.concat([keys.select("benchmark", agent=c) for c in ("agent_a", "agent_b")]).unique(), on=["benchmark", "agent"], how="semi").partition_by("benchmark", "agent", as_dict=True).items()}
     for benchmark, a, b in keys.iter_rows():
@@ -602,7 +605,7 @@ def precision_of_rates(runs: pl.DataFrame,       # a runs table
     """
     check_level(level)
     if not (math.isfinite(half_width) and 0 < half_width < 1): raise DataError(f"half_width is {half_width!r}; wanted a number between 0 and 1, such as 0.05.")
-    metric = pick_metric(runs, metric); _check_scale(runs, metric); _check_cluster(runs, cluster)
+    metric = pick_metric(runs, metric); check_scale(runs, metric); check_cluster(runs, cluster)
     rows = []
     for (benchmark, agent), part in runs.sort("benchmark", "agent").group_by("benchmark", "agent", maintain_order=True):
         pairs = _pair_tasks(part, agent, agent, metric, missing, cluster)

@@ -13,8 +13,9 @@ from ..streams import stream
 from ..measure.intervals import check_level
 
 # %% auto #0
-__all__ = ['KINDS', 'BLOCK', 'DRAWS', 'BOOTSTRAP', 'weights', 'bootstrap_means', 'percentile', 'bca', 'studentized',
-           'bootstrap_differences', 'bootstrap_apart', 'sign_flip_exact', 'sign_flip', 'permutation']
+__all__ = ['KINDS', 'BLOCK', 'DRAWS', 'BOOTSTRAP', 'weights', 'bootstrap_means', 'group_by_tasks', 'column_blocks', 'lay_out',
+           'percentile', 'bca', 'studentized', 'bootstrap_differences', 'bootstrap_apart', 'sign_flip_exact',
+           'sign_flip', 'permutation']
 
 # %% ../../nbs/infer/01_resample.ipynb #2df42e51
 KINDS = ("bootstrap", "bayesian")
@@ -78,8 +79,11 @@ def _whole(Y: np.ndarray) -> tuple[np.ndarray, float]:
     return np.rint(Y * 10. ** digits), 10. ** -digits
 
 # %% ../../nbs/infer/01_resample.ipynb #4e017eac
-def _same_tasks(M: np.ndarray, i: np.ndarray, j: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    "Pairs grouped by the tasks they share: (tasks, pairs), fewest tasks first."
+def group_by_tasks(M: np.ndarray,    # 1 where the agent tried the task, tasks × agents
+                   i: np.ndarray,    # first agent of each pair, as a column
+                   j: np.ndarray,    # second agent of each pair
+                  ) -> list[tuple[np.ndarray, np.ndarray]]:  # (tasks, pairs)
+    "Pairs grouped by the tasks they share, fewest tasks first."
     if (M > 0).all(): return [(np.arange(len(M)), np.arange(len(i)))]
     packed, groups = np.packbits(M > 0, axis=0).T, {}
     for k, both in enumerate(packed[i] & packed[j]): groups.setdefault(both.tobytes(), []).append(k)
@@ -94,8 +98,12 @@ def _tiles(pairs: np.ndarray, i: np.ndarray, j: np.ndarray, most: int) -> list[n
     tile = np.searchsorted(agents, i[pairs]) // half * len(agents) + np.searchsorted(agents, j[pairs]) // half
     return [pairs[tile == t] for t in np.unique(tile)]
 
-def _column_blocks(groups: list[tuple[np.ndarray, np.ndarray]], i: np.ndarray, j: np.ndarray, most: int) -> Iterator[list[tuple]]:
-    "Groups split and put together so that about `most` columns (an agent on a set of tasks) are held: lists of (tasks, agents, pairs)."
+def column_blocks(groups: list[tuple[np.ndarray, np.ndarray]],    # from `group_by_tasks`
+                  i: np.ndarray,                                  # first agent of each pair, as a column
+                  j: np.ndarray,                                  # second agent of each pair
+                  most: int,                                      # columns (an agent on a set of tasks) to hold at once, about
+                 ) -> Iterator[list[tuple]]:                      # lists of (tasks, agents, pairs)
+    "Groups split and put together so that about `most` columns are held at a time."
     block, held = [], 0
     for tasks, pairs in groups:
         for part in _tiles(pairs, i, j, most):
@@ -106,8 +114,13 @@ def _column_blocks(groups: list[tuple[np.ndarray, np.ndarray]], i: np.ndarray, j
             block.append((tasks, agents, part)); held += len(agents)
     if block: yield block
 
-def _laid_out(Y: np.ndarray, block: list[tuple], i: np.ndarray, j: np.ndarray, holes: bool) -> tuple[np.ndarray, ...]:
-    "Columns of a block as rows of a matrix (with 0 at tasks not shared if `holes`), and for its pairs: which row is the first, the second, and which pairs."
+def lay_out(Y: np.ndarray,         # outcomes, tasks × agents
+            block: list[tuple],    # from `column_blocks`
+            i: np.ndarray,         # first agent of each pair, as a column
+            j: np.ndarray,         # second agent of each pair
+            holes: bool,           # keep all tasks, with 0 at those that are not shared
+           ) -> tuple[np.ndarray, ...]:  # rows, the row of each pair's first agent, of its second, and which pairs
+    "Columns of a block as rows of a matrix, and where the agents of its pairs stand in it."
     rows, a, b, start = [], [], [], 0
     for tasks, agents, pairs in block:
         if holes: row = np.zeros((len(agents), len(Y)), Y.dtype); row[:, tasks] = Y[np.ix_(tasks, agents)].T
@@ -301,8 +314,8 @@ def sign_flip(Y: np.ndarray,            # outcome per task and agent, shape (T, 
     (i, j), there = pairs, np.ones(Y.shape, bool) if M is None else M > 0
     Y, flips = _whole(np.where(there, Y, 0))[0], 2 ** len(Y) if len(Y) <= 16 else replicates
     far, cutoff, maxima = np.zeros(len(i)), np.zeros(len(i)), np.zeros(flips, Y.dtype)
-    for block in _column_blocks(_same_tasks(there, i, j), i, j, max(2, BLOCK // max(len(Y), 1))):
-        rows, a, b, which = _laid_out(Y, block, i, j, holes=True)
+    for block in column_blocks(group_by_tasks(there, i, j), i, j, max(2, BLOCK // max(len(Y), 1))):
+        rows, a, b, which = lay_out(Y, block, i, j, holes=True)
         far[which], cutoff[which] = _flip_block(rows, a, b, flips, seed, maxima)
     farthest, itself = flips - np.searchsorted(np.sort(maxima), cutoff.astype(Y.dtype)), int(len(Y) > 16)   # an enumeration holds the data themselves
     return (itself + far) / (itself + flips), (itself + farthest) / (itself + flips)

@@ -12,8 +12,8 @@ from scipy import special
 from ..tables import DataError
 from ..streams import stream
 from ..measure.intervals import check_level
-from ..measure.rates import _check_cluster, _check_missing, _check_scale, pick_metric, with_outcome
-from .power import _one_benchmark
+from ..measure.rates import check_cluster, check_missing, check_scale, pick_metric, with_outcome
+from .power import one_benchmark
 
 # %% auto #0
 __all__ = ['ORDERS', 'log_e_rate', 'mixture_sequence', 'log_capital', 'betting_sequence', 'log_e_sign', 'rate_sequence',
@@ -101,7 +101,7 @@ ORDERS = ("started_at", "given", "shuffled")  # how units are put in line
 
 def _unit_values(runs: pl.DataFrame, metric: str, missing: str, cluster: str | None) -> pl.DataFrame:
     "One row a task and agent: mean value, when it arrived, whether it was one yes-or-no attempt; then the cluster."
-    used = _check_missing(with_outcome(runs, metric).with_row_index("__row"), missing)
+    used = check_missing(with_outcome(runs, metric).with_row_index("__row"), missing)
     when = [pl.col("started_at").max().alias("when"), pl.col("started_at").null_count().alias("undated")] if "started_at" in runs.columns else [pl.lit(None).alias("when"), pl.len().alias("undated")]
     group = (pl.col(cluster).first() if cluster else pl.col("task").first()).alias("unit")
     return used.group_by("task", "agent", maintain_order=True).agg(pl.col("value").mean(), pl.len().alias("attempts"), pl.col("__row").max().alias("row"), *when, group)
@@ -182,8 +182,8 @@ def _prepared(runs: pl.DataFrame, agents: Sequence[str], benchmark, metric, miss
     "Checked runs of the named agents as units, and the benchmark."
     check_level(level)
     if missing == "bounds": raise DataError("missing is 'bounds'; a sequence takes 'fail', 'drop' or 'error'.")
-    runs = _one_benchmark(runs, benchmark, agents)
-    metric = pick_metric(runs, metric); _check_scale(runs, metric); _check_cluster(runs, cluster)
+    runs = one_benchmark(runs, benchmark, agents)
+    metric = pick_metric(runs, metric); check_scale(runs, metric); check_cluster(runs, cluster)
     values = _unit_values(runs.filter(pl.col("agent").is_in(list(agents))), metric, missing, cluster)
     if not values.height: raise DataError("no attempt is left to look at.")
     if not values["value"].is_between(0, 1).all(): raise DataError("scores outside 0…1 can't be bet on. Bring them to 0…1 first.")

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 from ..tables import DataError
 from ..streams import stream
-from .groups import _matrix, _usable
+from .groups import outcome_matrix, usable_runs
 from .resample import weights
 from ..measure.intervals import check_level
-from ..measure.rates import _check_cluster
+from ..measure.rates import check_cluster
 from ..measure.win_rates import check_battles, sides
 
 # %% auto #0
@@ -37,12 +37,12 @@ class _Board:
 def _boards(runs: pl.DataFrame, metric: str | None, missing: str, cluster: str | None = None) -> list[_Board]:
     "One board for each benchmark with two agents or more; units are tasks, or clusters of them."
     if missing not in ("fail", "drop", "error"): raise DataError(f"missing is {missing!r}; wanted 'fail', 'drop' or 'error'.")
-    _check_cluster(runs, cluster)
-    used, found = _usable(runs, metric, missing)[0], []
+    check_cluster(runs, cluster)
+    used, found = usable_runs(runs, metric, missing)[0], []
     for (name,), part in used.sort("benchmark").group_by("benchmark", maintain_order=True):
         agents, units = part["agent"].unique().sort().to_list(), part["task"].unique().sort().to_list()
         if len(agents) < 2: continue
-        Y, M, _ = _matrix(part, agents)
+        Y, M, _ = outcome_matrix(part, agents)
         if cluster is not None: Y, M, units = _clustered(part, cluster, units, Y, M)
         found.append(_Board(name, agents, units, Y, M))
     if not found: raise DataError("no benchmark has two agents with outcomes, so there is no order to look at.")

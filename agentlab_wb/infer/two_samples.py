@@ -13,7 +13,7 @@ from ..measure.intervals import check_level, t_quantile, wilson
 
 # %% auto #0
 __all__ = ['BOSCHLOO_TABLES', 'RATE_TESTS', 'newcombe', 'boschloo', 'fisher', 'beta_better', 'two_rates', 'welch',
-           'clustered_means', 'two_means']
+           'clustered_difference', 'two_means']
 
 # %% ../../nbs/infer/01a_two_samples.ipynb #cedf811e
 def newcombe(k_a, n_a, k_b, n_b, level: float = .95) -> tuple[np.ndarray, np.ndarray]:
@@ -134,11 +134,11 @@ def welch(mean_a, variance_a, n_a, mean_b, variance_b, n_b, level: float = .95) 
     return dict(estimate=d, se=se, df=np.where(np.isfinite(se), df, np.nan), lower=d - half, upper=d + half, p=p)
 
 # %% ../../nbs/infer/01a_two_samples.ipynb #c00d1751
-def clustered_means(values: np.ndarray,    # one per task
-                    second: np.ndarray,    # True for tasks of b
-                    clusters: np.ndarray,  # cluster of each task, any labels; a label means the same cluster in both groups
-                    level: float = .95,    # confidence level
-                   ) -> dict[str, float]:
+def clustered_difference(values: np.ndarray,    # one per task
+                         second: np.ndarray,    # True for tasks of b
+                         clusters: np.ndarray,  # cluster of each task, any labels; a label means the same cluster in both groups
+                         level: float = .95,    # confidence level
+                        ) -> dict[str, float]:
     "Difference of two means a − b with CR2 cluster-robust error and Bell–McCaffrey degrees of freedom: estimate, se, df, lower, upper, p; NaN where clusters do not vary or a group has one."
     _, g = np.unique(clusters, return_inverse=True)
     psi, spread, means = np.zeros(g.max() + 1), np.zeros((g.max() + 1,) * 2), []
@@ -176,6 +176,6 @@ def two_means(a: Sequence[float],         # mean outcome per task of a
     else:
         if len(clusters[0]) != len(a) or len(clusters[1]) != len(b): raise DataError(f"{len(clusters[0])} and {len(clusters[1])} clusters for {len(a)} and {len(b)} tasks: wanted one for each task.")
         label = np.array([str(x) for x in (*clusters[0], *clusters[1])])
-        found, method = clustered_means(np.concatenate([a, b]), np.arange(len(a) + len(b)) >= len(a), label, level), "t with cluster sums (CR2)"
+        found, method = clustered_difference(np.concatenate([a, b]), np.arange(len(a) + len(b)) >= len(a), label, level), "t with cluster sums (CR2)"
     if not np.isfinite(found["se"]): method += "; no interval: nothing varies, or one task or cluster only"
     return pl.DataFrame({**found, "level": level, "n_a": len(a), "n_b": len(b), "method": method}).with_columns(pl.col(pl.Float64).fill_nan(None)).select("estimate", "se", "lower", "upper", "level", "n_a", "n_b", "df", "p", "method")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 import polars as pl
 from ..tables import LoadError, Study
-from .core import Reader, Tree, good_files, progress, read_head, read_json, source_of, try_json
+from .core import Reader, Tree, good_files, progress, read_head, read_json, sniff_json, source_of
 from .records import count, left_out, rows_to_frame, shown, want
 
 # %% auto #0
@@ -88,11 +88,7 @@ def _candidates(tree: Tree) -> list[Path]: return [p for p in tree.named("report
 
 def sniff(tree: Tree) -> float:
     "Sure when a report has tests and a start of the benchmark; faintly when it begins so and can't be parsed."
-    for path in _candidates(tree)[:3]:
-        data = try_json(tree, path)
-        if data is None: return 0.2
-        if _is_report(data): return 0.95
-    return 0.0
+    return sniff_json(tree, _candidates(tree)[:3], lambda path, data: _is_report(data), 0.95)
 
 def read(tree: Tree, name: str) -> Study:
     """Reports of agbenchmark as `runs`. A test that was not attempted is `skipped` and its outcome unknown.

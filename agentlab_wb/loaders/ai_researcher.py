@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 import polars as pl
 from ..tables import LoadError, Study
-from .core import Reader, Tree, good_files, progress, read_head, read_json, source_of, try_json
+from .core import Reader, Tree, good_files, progress, read_head, read_json, sniff_json, source_of
 from .records import count, left_out, rows_to_frame, shown, want
 
 # %% auto #0
@@ -27,11 +27,7 @@ def _likely(tree: Tree) -> list[Path]:
 
 def sniff(tree: Tree) -> float:
     "Sure when a file holds columns of reviews; faintly when it begins so and can't be parsed."
-    for path in _likely(tree)[:2]:
-        data = try_json(tree, path)
-        if data is None: return 0.2
-        if _is_reviews(data): return 0.95
-    return 0.0
+    return sniff_json(tree, _likely(tree)[:2], lambda path, data: _is_reviews(data), 0.95)
 
 # %% ../../nbs/load/47b_ai_researcher.ipynb #482ec7bd
 def study_of(path: Path) -> str:

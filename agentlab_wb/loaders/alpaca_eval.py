@@ -13,7 +13,7 @@ from ..tables import LoadError, Study
 from .core import Reader, Tree, good_files, progress, read_head, read_json, source_of, try_json
 from .jsonl import read_bytes
 from .records import count, left_out, listing, rows_to_frame, shown, want
-from .tidy import read_delimited
+from .tidy import cell_number, read_delimited
 
 # %% auto #0
 __all__ = ['READER', 'kind_of', 'sniff', 'folder_of', 'renamed', 'item_name', 'battle', 'compare', 'read']
@@ -96,15 +96,6 @@ def _read_annotations(tree: Tree, path: Path) -> tuple[list[dict], int, str | No
 _METRICS = {"win_rate": ("percent", True, "standard_error"), "discrete_win_rate": ("percent", True, None), "length_controlled_winrate": ("percent", True, "lc_standard_error"), "avg_length": ("characters", None, None)}
 _BENCHMARKS = {"data_AlpacaEval": "AlpacaEval", "data_AlpacaEval_2": "AlpacaEval 2"}
 
-def _number(row: Mapping, key: str, where: str, kind: type = float) -> float | None:
-    "A cell as a number; None when it is empty or not there."
-    text = row.get(key)
-    if text is None: return None
-    try: value = float(text)
-    except ValueError: value = float("nan")
-    if kind is int and not value.is_integer() or not abs(value) < float("inf"): raise LoadError(f"{where}: {key!r} is {shown(text)}, wanted {'a whole number' if kind is int else 'a number'}.")
-    return kind(value)
-
 def _read_leaderboard(tree: Tree, path: Path) -> tuple[list[dict], int]:
     "Rows of `scores`, and how many cells were empty."
     where, judge = tree.rel(path), re.sub(r"_leaderboard$", "", path.stem)
@@ -114,12 +105,12 @@ def _read_leaderboard(tree: Tree, path: Path) -> tuple[list[dict], int]:
         place = f"{where} row {r['source_row']}"
         agent = r.get("") or r.get("name")
         if not agent: raise LoadError(f"{place}: the first cell is empty, wanted the model's name.")
-        base = dict(source="alpaca_eval", benchmark=_BENCHMARKS.get(path.resolve().parent.name, "AlpacaEval"), agent=agent, split=judge, mode=r.get("mode"), n=_number(r, "n_total", place, int), source_file=where, source_row=r["source_row"])
+        base = dict(source="alpaca_eval", benchmark=_BENCHMARKS.get(path.resolve().parent.name, "AlpacaEval"), agent=agent, split=judge, mode=r.get("mode"), n=cell_number(r, "n_total", place, int), source_file=where, source_row=r["source_row"])
         for metric, (unit, better, se) in _METRICS.items():
             if metric not in r: continue
-            value = _number(r, metric, place)
+            value = cell_number(r, metric, place)
             if value is None: empty += 1
-            else: rows.append(base | dict(metric=metric, value=value, unit=unit, higher_is_better=better, se=_number(r, se, place) if se else None))
+            else: rows.append(base | dict(metric=metric, value=value, unit=unit, higher_is_better=better, se=cell_number(r, se, place) if se else None))
     return rows, empty
 
 # %% ../../nbs/load/40_alpaca_eval.ipynb #3aa28ad2

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from ..tables import LoadError
-from .core import read_head, _LFS
+from .core import LFS_POINTER, read_head
 from .records import shown
 
 # %% auto #0
@@ -107,7 +107,7 @@ def open_archive(path: Path,                 # a zip file
                 ) -> Iterator[Archive]:      # members by name
     "Open a zip for reading members. Raises `LoadError` for what is no zip, is cut short, or breaks a bound."
     where = where or path.name
-    if read_head(path, len(_LFS)) == _LFS: raise LoadError(f"{where}: this is a git-lfs pointer, not the data. Run `git lfs pull` where it came from.")
+    if read_head(path, len(LFS_POINTER)) == LFS_POINTER: raise LoadError(f"{where}: this is a git-lfs pointer, not the data. Run `git lfs pull` where it came from.")
     try: file = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError) as error: raise LoadError(f"{where}: not a whole zip file ({error}). It may have been cut short: copy it again.") from None
     with file:

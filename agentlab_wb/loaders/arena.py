@@ -4,7 +4,6 @@
 
 # %% ../../nbs/load/06_arena.ipynb #ffd35cbc
 from __future__ import annotations
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

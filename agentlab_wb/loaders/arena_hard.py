@@ -14,7 +14,7 @@ from .core import Reader, Tree, good_files, progress, read_head, source_of
 from .fastchat import file_beside, lookup_column
 from .jsonl import read_bytes, read_records
 from .records import count, left_out, listing, rows_to_frame, shown, want
-from .tidy import read_delimited
+from .tidy import cell_number, read_delimited
 
 # %% auto #0
 __all__ = ['STRONG', 'READER', 'kind_of', 'sniff', 'game_rows', 'read']
@@ -88,14 +88,6 @@ def _read_judgments(tree: Tree, path: Path, baseline: str | None) -> tuple[list[
     return rows, lost
 
 # %% ../../nbs/load/41_arena_hard.ipynb #818764b4
-def _number(row: Mapping, key: str, where: str) -> float | None:
-    text = row.get(key)
-    if text is None: return None
-    try: value = float(text)
-    except ValueError: value = float("nan")
-    if not abs(value) < float("inf"): raise LoadError(f"{where}: {key!r} is {shown(text)}, wanted a number.")
-    return value
-
 def _read_leaderboard(tree: Tree, path: Path, benchmark: str) -> tuple[list[dict], int]:
     "Rows of `scores`: the score in percent with its 95 % limits, and the mean number of tokens. Empty cells are counted."
     where, rows, empty = tree.rel(path), [], 0
@@ -103,9 +95,9 @@ def _read_leaderboard(tree: Tree, path: Path, benchmark: str) -> tuple[list[dict
         place = f"{where} row {r['source_row']}"
         if r["model"] is None: raise LoadError(f"{place}: 'model' is empty.")
         base = dict(source="arena_hard", benchmark=benchmark, agent=r["model"], date=r.get("date"), source_file=where, source_row=r["source_row"])
-        found = {"score": dict(unit="percent", higher_is_better=True, lower=_number(r, "rating_q025", place), upper=_number(r, "rating_q975", place)), "avg_tokens": dict(unit="tokens")}
+        found = {"score": dict(unit="percent", higher_is_better=True, lower=cell_number(r, "rating_q025", place), upper=cell_number(r, "rating_q975", place)), "avg_tokens": dict(unit="tokens")}
         for metric, more in found.items():
-            value = _number(r, metric, place)
+            value = cell_number(r, metric, place)
             if value is None: empty += metric in r
             else: rows.append(base | more | dict(metric=metric, value=value))
     return rows, empty

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 import polars as pl
 from ..tables import LoadError, Study
-from .core import Reader, Tree, good_files, progress, read_head, read_json, source_of, try_json
+from .core import Reader, Tree, good_files, progress, read_head, read_json, sniff_json, source_of
 from .records import count, left_out, listing, rows_to_frame, shown, want
 
 # %% auto #0
@@ -107,12 +107,8 @@ def _is_run(path: Path) -> bool:
 
 def sniff(tree: Tree) -> float:
     "Sure when a file has BoxingGym's configuration and data, or regrets; faintly when one begins so and can't be parsed."
-    for path in [f for f in tree.files if f.suffix == ".json"][:5]:
-        if not (_is_run(path) or _REGRET.match(read_head(path, 256))): continue
-        data = try_json(tree, path)
-        if data is None: return 0.2
-        if isinstance(data, dict) and ("eigs_regret" in data or {"config", "data"} <= data.keys()): return 0.9
-    return 0.0
+    begun = (f for f in [f for f in tree.files if f.suffix == ".json"][:5] if _is_run(f) or _REGRET.match(read_head(f, 256)))
+    return sniff_json(tree, begun, lambda path, data: isinstance(data, dict) and ("eigs_regret" in data or {"config", "data"} <= data.keys()), 0.9)
 
 def _one(tree: Tree, path: Path) -> tuple[list[dict], list[dict], bool, Path | None]:
     "Experiments and scores of a run, whether its name fits, and its regret file."

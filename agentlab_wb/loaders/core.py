@@ -15,13 +15,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 import orjson
 import polars as pl
-from ..tables import DataError, LoadError, Source, Study, TableError, merge
+from ..tables import LoadError, Source, Study, TableError, merge
 from .card import SIDECAR, card_info, read_sidecar
 
 # %% auto #0
-__all__ = ['MAX_FILES', 'MAX_JSON_BYTES', 'Tree', 'scan', 'live_files', 'read_head', 'parse_json', 'read_whole', 'read_json',
-           'try_json', 'good_files', 'Reader', 'readers', 'formats', 'detect', 'default_name', 'load', 'file_hash',
-           'source_of', 'progress', 'records_to_frame']
+__all__ = ['MAX_FILES', 'MAX_JSON_BYTES', 'LFS_POINTER', 'LIVE', 'Tree', 'scan', 'live_files', 'read_head', 'parse_json',
+           'read_whole', 'read_json', 'try_json', 'sniff_json', 'good_files', 'Reader', 'readers', 'formats', 'detect',
+           'default_name', 'load', 'file_hash', 'source_of', 'progress', 'records_to_frame']
 
 # %% ../../nbs/load/00_core.ipynb #83a99383
 MAX_FILES = 500_000       # a folder beyond this is a mistake more often than a study
@@ -93,16 +93,16 @@ def scan(path: str | Path,   # a file or a folder
     return Tree(root, tuple(files), {k: n for k, n in left_out.items() if n}, given=str(path))
 
 # %% ../../nbs/load/00_core.ipynb #8375aa31
-_LFS = b"version https://git-lfs.github.com/spec/v1"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 
-_LIVE = ContextVar("live", default=False)
+LIVE = ContextVar("live", default=False)
 
 @contextmanager
 def live_files() -> Iterator[None]:
     "While files may be rewritten by others: they are read, not mapped into memory (a mapped file that shrinks ends the process), and no progress is shown."
-    token = _LIVE.set(True)
+    token = LIVE.set(True)
     try: yield
-    finally: _LIVE.reset(token)
+    finally: LIVE.reset(token)
 
 def read_head(path: Path, size: int = 4096) -> bytes:
     "The first bytes of a file."
@@ -128,7 +128,7 @@ def _has_long_integer(data: bytes) -> bool:
 # %% ../../nbs/load/00_core.ipynb #d2906a1f
 def parse_json(data: bytes, where: str):
     "JSON from bytes; what is wrong with it is said in one sentence that names the place."
-    if data.startswith(_LFS): raise LoadError(f"{where}: this is a git-lfs pointer, not the data. Run `git lfs pull` where it came from.")
+    if data.startswith(LFS_POINTER): raise LoadError(f"{where}: this is a git-lfs pointer, not the data. Run `git lfs pull` where it came from.")
     if not _has_long_integer(data):
         try: return orjson.loads(data)
         except ValueError: pass   # NaN, a byte order mark, or really broken: Python's own parser reads or explains it below
@@ -170,6 +170,18 @@ def try_json(tree: Tree, path: Path):
         try: tree.parsed[path] = parse_json(read_whole(tree, path), tree.rel(path))
         except LoadError: return None   # reading will say what is wrong
     return tree.parsed[path]
+
+def sniff_json(tree: Tree,                            # the tree
+               paths: Iterable[Path],                 # files that begin as the format does, few
+               fits: Callable[[Path, object], object],  # is this document of the format?
+               sure: float = .95,                     # what a fitting document is worth
+              ) -> float:                             # 0 … 1, as a reader's `sniff` returns it
+    "How sure the first files make a reader: `sure` when one fits, faint (0.2) when one comes before that can't be parsed, else 0."
+    for path in paths:
+        data = try_json(tree, path)
+        if data is None: return 0.2
+        if fits(path, data): return sure
+    return 0.0
 
 # %% ../../nbs/load/00_core.ipynb #5c4a1d9e
 def good_files(tree: Tree,                       # the tree
@@ -289,7 +301,7 @@ def source_of(tree: Tree, path: Path, format: str, rows: int = 0, skipped: Mappi
 
 def progress(items: Iterable, what: str, total: int | None = None) -> Iterable:
     "A progress bar in a terminal or notebook from two seconds on, silent elsewhere and where files are followed. `tqdm` knows both."
-    if _LIVE.get(): return items
+    if LIVE.get(): return items
     from tqdm.auto import tqdm
     return tqdm(items, desc=what, total=total, disable=None, leave=False, delay=2)
 

@@ -5,14 +5,14 @@
 # %% ../../nbs/load/32_every_eval_ever.ipynb #ce4d2927
 from __future__ import annotations
 import hashlib, json, math, re, time, uuid
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 import polars as pl
 from ..tables import DataError, LoadError, Study
 from .core import Reader, Tree, good_files, parse_json, read_head, read_json, source_of, try_json
 from .jsonl import read_records
-from .records import count, left_out, listing, rows_to_frame, shown, want
+from .records import count, left_out, rows_to_frame, shown, want
 
 # %% auto #0
 __all__ = ['READER', 'VERSION', 'metric_of', 'fill_ranges', 'number_attempts', 'sniff', 'read', 'write_every_eval_ever']

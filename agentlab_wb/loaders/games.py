@@ -4,20 +4,20 @@
 
 # %% ../../nbs/load/30_games.ipynb #49985e17
 from __future__ import annotations
-import math, re
-from collections import Counter, defaultdict
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 import polars as pl
 from ..tables import LoadError, Study
-from .core import Reader, Tree, good_files, parse_json, read_head, read_json, read_whole, source_of, try_json
+from .core import Reader, Tree, good_files, read_head, read_json, read_whole, sniff_json, source_of
 from .jsonl import read_records
 from .records import count, left_out, listing, rows_to_frame, shown, want
 from .tidy import read_delimited
 
 # %% auto #0
-__all__ = ['GLEE', 'READERS', 'family_of', 'moves', 'bargaining', 'negotiation', 'persuasion', 'sniff_glee', 'read_glee',
-           'kind_of', 'sniff_aucarena', 'read_aucarena']
+__all__ = ['GLEE', 'READERS', 'family_of', 'moves', 'bargaining', 'negotiation', 'persuasion', 'gain_range', 'sniff_glee',
+           'read_glee', 'kind_of', 'sniff_aucarena', 'read_aucarena']
 
 # %% ../../nbs/load/30_games.ipynb #f14b5ce3
 _FAMILIES = {"bargaining": {"alice_gain", "bob_gain", "player", "round", "decision"}, "negotiation": {"product_price", "player", "round", "decision"}, "persuasion": {"round_quality", "product_worth", "player", "round", "decision"}}
@@ -116,7 +116,11 @@ def _payoffs(family: str, rows: list[dict], config: Mapping, where: str) -> dict
         return negotiation(rows, seller, buyer, order, where)
     return persuasion(rows, want(game, "v", float, type(None), where=place, default=None), where)
 
-def _range(family: str, role: int, gain: float | None, game: Mapping) -> tuple[float, float]:
+def gain_range(family: str,           # 'bargaining', 'negotiation' or 'persuasion'
+               role: int,             # 0 or 1: who moved first
+               gain: float | None,    # what was gained, which widens the range; None: not known
+               game: Mapping,         # its parameters
+              ) -> tuple[float, float]:  # low, high
     "The range of a self gain; a negotiation's has no bound, so it is the values' distance, widened to what happened."
     if family == "persuasion" and role == 1: low, high = -1., max(0., (game.get("v") or 1) - 1)
     elif family == "negotiation": high = max(abs(game["buyer_value"] - game["seller_value"]), 1.); low = -high
@@ -139,7 +143,7 @@ def _game_rows(tree: Tree, path: Path) -> list[dict] | None:
                 steps=int(max(r["round"] for r in rows)), source_file=where, source_row=None, **{f"arg_{k}": _plain(v) for k, v in config["game"].items()})
     out = []
     for role, gain in enumerate(paid["gains"]):
-        low, high = _range(family, role, gain, config["game"])
+        low, high = gain_range(family, role, gain, config["game"])
         out.append(base | dict(task=f"{game_id}/{config['roles'][role]}", agent=config["who"][role], opponent=config["who"][1 - role], role=config["roles"][role], kind=config["kinds"][role], delta=config["deltas"][role],
                                score=gain, self_gain=gain, score_min=low, score_max=high, status="missing" if gain is None else "ok"))
     return out
@@ -202,13 +206,9 @@ def _auction_rows(tree: Tree, path: Path) -> list[dict]:
 
 def sniff_aucarena(tree: Tree) -> float:
     "Sure when a memo has profit and model_info."
-    for path in [f for f in tree.files if f.suffix == ".json" and f.stem.startswith("memo")][:3]:
-        head = read_head(path)
-        if not (b'"auction_log"' in head or b'"profit"' in head): continue
-        data = try_json(tree, path)
-        if data is None: return 0.2
-        if isinstance(data, dict) and {"profit", "model_info"} <= data.keys(): return 0.9
-    return 0.0
+    memos = [f for f in tree.files if f.suffix == ".json" and f.stem.startswith("memo")][:3]
+    begun = (f for f in memos if any(key in read_head(f) for key in (b'"auction_log"', b'"profit"')))
+    return sniff_json(tree, begun, lambda path, data: isinstance(data, dict) and {"profit", "model_info"} <= data.keys(), 0.9)
 
 def read_aucarena(tree: Tree, name: str) -> Study:
     """AucArena auctions as `contests`, placed by profit. Raises `LoadError` naming the file."""

@@ -11,7 +11,7 @@ import polars as pl
 from ..tables import LoadError, Study
 from .core import Reader, Tree, good_files, progress, read_head, source_of
 from .jsonl import read_records
-from .records import count, left_out, listing, rows_to_frame, shown, want
+from .records import count, left_out, rows_to_frame, shown, want
 
 # %% auto #0
 __all__ = ['NO_VERDICT', 'READER', 'is_judged', 'sniff', 'said_by_name', 'decisions', 'verdict', 'prediction', 'read']

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 import polars as pl
 from ..tables import LoadError, Study
-from .core import Reader, Tree, good_files, read_head, read_json, source_of, try_json
+from .core import Reader, Tree, good_files, read_head, read_json, sniff_json, source_of
 from .records import count, left_out, rows_to_frame, shown, want
 
 # %% auto #0
@@ -75,12 +75,8 @@ _BEGINS = re.compile(rb'"performances"\s*:\s*\[\s*\{[^}]*"question_id"')
 
 def sniff(tree: Tree) -> float:
     "Sure when a file holds performances and models; faintly when one begins so and can't be parsed."
-    for path in [f for f in tree.files[:200] if f.suffix == ".json"][:20]:
-        if not _BEGINS.search(read_head(path, 1 << 14)): continue
-        data = try_json(tree, path)
-        if data is None: return 0.2
-        if isinstance(data, dict) and isinstance(data.get("performances"), list): return 0.9
-    return 0.0
+    begun = (f for f in [f for f in tree.files[:200] if f.suffix == ".json"][:20] if _BEGINS.search(read_head(f, 1 << 14)))
+    return sniff_json(tree, begun, lambda path, data: isinstance(data, dict) and isinstance(data.get("performances"), list), 0.9)
 
 def read(tree: Tree, name: str) -> Study:
     """LiveCodeBench site data as `runs`: score is the share of samples that passed, `samples` how many there were.

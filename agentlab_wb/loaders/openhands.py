@@ -5,7 +5,7 @@
 # %% ../../nbs/load/04_openhands.ipynb #4a3e9d92
 from __future__ import annotations
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 import polars as pl
 from ..tables import LoadError, Study

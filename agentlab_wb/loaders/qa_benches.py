@@ -5,8 +5,7 @@
 # %% ../../nbs/load/27_qa_benches.ipynb #b6fd5b5b
 from __future__ import annotations
 import math, re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 import polars as pl
 from ..tables import LoadError, Study

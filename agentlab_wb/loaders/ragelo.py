@@ -6,9 +6,8 @@
 from __future__ import annotations
 import csv
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-import polars as pl
 from ..tables import LoadError, Study
 from .arena import find_islands
 from .core import Reader, Tree, good_files, progress, read_head, source_of

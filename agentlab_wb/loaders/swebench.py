@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 from ..tables import LoadError, Source, Study
-from .core import Reader, Tree, good_files, progress, read_head, read_json, source_of, try_json
+from .core import Reader, Tree, good_files, progress, read_head, read_json, sniff_json, source_of
 from .records import count, left_out, listing, read_object, rows_to_frame, shown, want
 
 # %% auto #0
@@ -125,11 +125,7 @@ def _begins_right(path: Path) -> bool:
 
 def sniff(tree: Tree) -> float:
     "Sure when one of the first likely files is a report; faintly when it begins like one and can't be parsed."
-    for path in [f for f in _candidates(tree)[:40] if _begins_right(f)][:4]:
-        data = try_json(tree, path)
-        if data is None: return 0.2
-        if kind_of(path, data): return 0.9
-    return 0.0
+    return sniff_json(tree, [f for f in _candidates(tree)[:40] if _begins_right(f)][:4], kind_of, 0.9)
 
 # %% ../../nbs/load/03_swebench.ipynb #e7dc5e56
 def _home(tree: Tree, path: Path) -> Path:

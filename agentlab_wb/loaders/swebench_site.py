@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 import polars as pl
 from ..tables import LoadError, Study
-from .core import Reader, Tree, good_files, read_head, read_json, source_of, try_json
+from .core import Reader, Tree, good_files, read_head, read_json, sniff_json, source_of
 from .records import count, left_out, listing, rows_to_frame, shown, want
 from .swebench import SIZES, SPLITS, repository, split_in
 
@@ -105,12 +105,8 @@ def _fits(path: Path) -> bool: return path.suffix == ".json" and bool(_BEGINS.ma
 
 def sniff(tree: Tree) -> float:
     "Sure when a file holds boards with entries that have a resolved percentage; faintly when one begins so and can't be parsed."
-    for path in [f for f in tree.files[:200] if _fits(f)][:2]:
-        data = try_json(tree, path)
-        if data is None: return 0.2
-        boards = data["leaderboards"]
-        if any(isinstance(b, dict) and isinstance(b.get("results"), list) and any(isinstance(e, dict) and {"name", "resolved"} <= e.keys() for e in b["results"][:5]) for b in boards): return 0.9
-    return 0.0
+    def resolves(path: Path, data) -> bool: return any(isinstance(b, dict) and isinstance(b.get("results"), list) and any(isinstance(e, dict) and {"name", "resolved"} <= e.keys() for e in b["results"][:5]) for b in data["leaderboards"])
+    return sniff_json(tree, [f for f in tree.files[:200] if _fits(f)][:2], resolves, 0.9)
 
 def read(tree: Tree, name: str) -> Study:
     """SWE-bench's leaderboards.json as `scores` (every entry) and `runs` (entries with instances).

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 import polars as pl
 from ..tables import LoadError, Study
-from .core import Reader, Tree, good_files, progress, read_head, read_json, source_of, try_json
+from .core import Reader, Tree, good_files, progress, read_head, read_json, sniff_json, source_of
 from .records import count, left_out, listing, rows_to_frame, shown, want
 
 # %% auto #0
@@ -51,12 +51,7 @@ def _checked_kind(path: Path, data) -> str | None:
 
 def sniff(tree: Tree) -> float:
     "Sure when the first likely file is of one of the kinds; faintly when it begins so and can't be parsed."
-    for path in [f for f in tree.files if f.suffix == ".json"][:30]:
-        if not kind_by_head(path): continue
-        data = try_json(tree, path)
-        if data is None: return 0.2
-        if _checked_kind(path, data): return 0.9
-    return 0.0
+    return sniff_json(tree, (f for f in [f for f in tree.files if f.suffix == ".json"][:30] if kind_by_head(f)), _checked_kind, 0.9)
 
 # %% ../../nbs/load/05_tau_bench.ipynb #2a518dd5
 def _steps(messages: list, where: str) -> int:

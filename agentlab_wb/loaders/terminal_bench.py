@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 import polars as pl
 from ..tables import LoadError, Study
-from .core import Reader, Tree, good_files, progress, read_head, read_json, source_of, try_json
+from .core import Reader, Tree, good_files, progress, read_head, read_json, sniff_json, source_of
 from .records import count, left_out, listing, rows_to_frame, shown, want
 
 # %% auto #0
@@ -139,11 +139,7 @@ def _begins(path: Path) -> bool:
 
 def sniff(tree: Tree) -> float:
     "Sure when a results document lists trials with `is_resolved`; faintly when it begins so and can't be parsed."
-    for path in [p for p in _candidates(tree)[:30] if _begins(p)][:3]:
-        data = try_json(tree, path)
-        if data is None: return 0.2
-        if _is_run(data): return 0.95
-    return 0.0
+    return sniff_json(tree, [p for p in _candidates(tree)[:30] if _begins(p)][:3], lambda path, data: _is_run(data), 0.95)
 
 # %% ../../nbs/load/18_terminal_bench.ipynb #429bb65a
 def read(tree: Tree, name: str) -> Study:
@@ -202,11 +198,7 @@ def _harbor_files(tree: Tree) -> list[Path]:
 
 def harbor_sniff(tree: Tree) -> float:
     "Sure when a result.json is a trial with its agent; faintly when it begins so and can't be parsed."
-    for path in _harbor_files(tree)[:3]:
-        data = try_json(tree, path)
-        if data is None: return 0.2
-        if _is_trial(data): return 0.95
-    return 0.0
+    return sniff_json(tree, _harbor_files(tree)[:3], lambda path, data: _is_trial(data), 0.95)
 
 def harbor_read(tree: Tree, name: str) -> Study:
     "Harbor trials as `runs`. Trials of one agent and task are its attempts, by start and name."

@@ -14,7 +14,7 @@ import polars as pl
 from ..tables import DataError
 from ..streams import stream
 from .intervals import check_level
-from .rates import POLICIES, _check_missing, with_outcome
+from .rates import POLICIES, check_missing, with_outcome
 
 # %% auto #0
 __all__ = ['AGGREGATES', 'RESAMPLE', 'TASKS', 'Scores', 'score_arrays', 'missing_cells', 'aggregate_of', 'aggregate_draws',
@@ -54,7 +54,7 @@ def _scored(runs: pl.DataFrame, by: Sequence[str], metric: str | None, missing: 
     if metric not in ("success", "score"): raise DataError(f"metric is {metric!r}; wanted 'success' or 'score'.")
     if missing == "bounds" or missing not in POLICIES: raise DataError(f"missing is {missing!r}; aggregates take 'fail', 'drop' or 'error'.")
     if metric == "score" and {"score_min", "score_max"} <= set(runs.columns) and "score_raw" not in runs.columns: _check_ranges(runs, by, missing)
-    return _check_missing(with_outcome(runs, metric), missing)
+    return check_missing(with_outcome(runs, metric), missing)
 
 def _check_ranges(runs: pl.DataFrame, by: Sequence[str], missing: str) -> None:
     "One range of scores within a group, and 0 at its lower end where a missing outcome counts as 0."

@@ -18,7 +18,7 @@ from .intervals import check_level, t_quantile
 __all__ = ['SCALES', 'WEIGHTS', 'INTERVALS', 'RESAMPLED', 'COEFFICIENTS', 'MOST_CATEGORIES', 'Coded', 'code_labels',
            'agreement_weights', 'ratio_distance', 'Reduced', 'weighted_agreement', 'alpha_fixed', 'alpha_interval',
            'alpha_ordinal', 'alpha_ordinal_long', 'alpha_ratio_long', 'krippendorff_alpha', 'cohen_kappa', 'item_draws',
-           'linearized_se', 'jackknife_values', 'interval_of', 'label_groups', 'agreement']
+           'linearized_se', 'jackknife_values', 'interval_of', 'scale_of', 'label_groups', 'agreement']
 
 # %% ../../nbs/measure/11_agreement.ipynb #89c1bde6
 SCALES = ("nominal", "ordinal", "interval", "ratio")                       # how labels compare
@@ -331,8 +331,12 @@ def _check_options(coefficient, weights, interval, over, scale, replicates) -> N
     if weights != "identity" and coefficient in ("krippendorff", *ICCS): raise DataError(f"{COEFFICIENTS[coefficient]} takes no weights: its scale says how labels compare. Use scale=…")
     if over != "items" and (coefficient in ("cohen", *ICCS) or interval not in ("auto", "bootstrap")): raise DataError(f"over={over!r} draws raters again, by the bootstrap of percent, fleiss, krippendorff, gwet or brennan_prediger only.")
 
-def _scale_of(part: pl.DataFrame, scale: str | None, label: str, where: str) -> str:
-    "The scale that was asked for, else the one in the table; text without one is nominal."
+def scale_of(part: pl.DataFrame,    # labels of one group
+             scale: str | None,     # as asked for; None: from the column scale
+             label: str,            # column of the judgment
+             where: str,            # the group, for messages
+            ) -> str:               # one of `SCALES`
+    "The scale that was asked for, else the one in the table; text without one is nominal. Raises `DataError` for several, and for numbers without one."
     there = part["scale"].drop_nulls().unique().sort().to_list() if scale is None and "scale" in part.columns else []
     if len(there) > 1: raise DataError(f"{where}: labels on different scales ({', '.join(there)}) in one group. Give scale=…, or group by what tells them apart.")
     if scale or there: return scale or there[0]
@@ -449,7 +453,7 @@ def agreement(labels: pl.DataFrame,                       # a labels table
     columns, parts = label_groups(labels, by)
     for key, part in parts:
         where = ", ".join(f"{c}={v!r}" for c, v in zip(columns, key)) or "labels"
-        scaled = _scale_of(part, scale or ("interval" if coefficient in ICCS else None), label, where)
+        scaled = scale_of(part, scale or ("interval" if coefficient in ICCS else None), label, where)
         ordered = coefficient in ("krippendorff", *ICCS) or weights != "identity"     # others compare labels for equality only
         if coefficient.startswith("icc") or scaled in ("interval", "ratio"): part = part.sort("item", "rater")   # sums of floats, in one order whatever the order of rows
         c = code_labels(part, scaled if ordered else "nominal", label, categories, least=1 if coefficient in ("fleiss", "gwet", "brennan_prediger") else 2)

@@ -11,7 +11,7 @@ from ..tables import DataError, Study
 from .elo_mmr import check_contests
 from .games import clustered_means
 from .intervals import check_level
-from ..simulate import Simulated, _abilities, _names
+from ..simulate import Simulated, padded_names
 from ..streams import stream
 
 # %% auto #0
@@ -27,7 +27,7 @@ def simulate_auctions(agents: int = 5,       # bidders, the one with the smalles
                      ) -> Simulated:         # truth: agent, error (relative standard deviation of what it thinks an item is worth)
     "Simulated auctions in the shape of AucArena's, labelled simulated: second price, item by item, bidders who misjudge worth by different amounts."
     if agents < 2: raise DataError(f"agents is {agents}; an auction needs 2 bidders.")
-    names, error = _names("bidder", agents), np.linspace(.05, .4, agents)
+    names, error = padded_names("bidder", agents), np.linspace(.05, .4, agents)
     rows = []
     for k in range(auctions):
         worth = stream(seed, "worth", k).uniform(1000, 4000, items)

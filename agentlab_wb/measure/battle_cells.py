@@ -14,11 +14,14 @@ from scipy.sparse.csgraph import connected_components
 from ..tables import DataError
 
 # %% auto #0
-__all__ = ['agent_codes', 'Cells', 'canonical', 'battle_cells', 'cells_of_rows', 'group_codes', 'group_matrix', 'beats',
-           'check_connected', 'core']
+__all__ = ['names_text', 'agent_codes', 'Cells', 'count_dense', 'refuse_own_battles', 'check_outcome', 'canonical',
+           'battle_cells', 'cells_of_rows', 'group_codes', 'group_matrix', 'beats', 'check_connected', 'core']
 
 # %% ../../nbs/measure/02c_battle_cells.ipynb #cbd5843b
-def _named(names: Sequence[str], most: int = 6) -> str:
+def names_text(names: Sequence[str],    # in order
+               most: int = 6,           # how many to name
+              ) -> str:                 # 'a, b and 3 more'
+    "Names for an error message; beyond `most` the rest is counted."
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 def _distinct(column: pl.Series) -> set[str]:
@@ -73,8 +76,12 @@ def _outcome_codes(outcome: np.ndarray) -> np.ndarray | None:
     with np.errstate(invalid="ignore"): code = twice.astype(np.int64)
     return code if (code == twice).all() and code.min() >= 0 and code.max() <= 2 else None
 
-def _count_dense(a: np.ndarray, b: np.ndarray, outcome: np.ndarray, m: int) -> np.ndarray | None:
-    "How often agent i met j with i losing, tying, winning: shape (m, m, 3); None for outcomes other than these."
+def count_dense(a: np.ndarray,          # number of the first agent of each battle
+                b: np.ndarray,          # of the second
+                outcome: np.ndarray,    # 1, 0.5 or 0
+                m: int,                 # agents
+               ) -> np.ndarray | None:  # shape (m, m, 3); None for outcomes other than these
+    "How often agent i met j with i losing, tying, winning."
     counts = np.zeros(m * m * 3, np.int64)
     for first in range(0, len(a), _CHUNK):
         part = slice(first, first + _CHUNK)
@@ -86,7 +93,11 @@ def _count_dense(a: np.ndarray, b: np.ndarray, outcome: np.ndarray, m: int) -> n
     return counts.reshape(m, m, 3)
 
 # %% ../../nbs/measure/02c_battle_cells.ipynb #6bbe441e
-def _refuse_own(names: list[str], agent: int, count: int) -> None:
+def refuse_own_battles(names: list[str],    # agents in order
+                       agent: int,          # the first that met itself
+                       count: int,          # of such battles
+                      ) -> None:
+    "Raise `DataError`: battles of an agent with itself say nothing."
     raise DataError(f"{count:,} battles are of an agent with itself (first: {names[agent]!r}). Remove them.")
 
 def _used(names: list[str], met: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -96,7 +107,7 @@ def _used(names: list[str], met: np.ndarray) -> tuple[list[str], np.ndarray]:
 def _from_table(names: list[str], table: np.ndarray) -> Cells:
     "Cells of a table of counts; i against j and j against i become one pair."
     own = table.sum(axis=2).diagonal()
-    if own.any(): _refuse_own(names, int(own.argmax()), int(own.sum()))
+    if own.any(): refuse_own_battles(names, int(own.argmax()), int(own.sum()))
     both = np.triu(np.ones(table.shape[:2], bool), 1)[:, :, None] * (table + table.transpose(1, 0, 2)[:, :, ::-1])
     i, j, y = np.nonzero(both)
     met = np.zeros(len(names), bool); met[i] = met[j] = True
@@ -124,16 +135,17 @@ def _weights(battles: pl.DataFrame) -> np.ndarray | None:
 def _covariate_matrix(battles: pl.DataFrame, covariates: Sequence[str]) -> np.ndarray:
     "Covariates as numbers, shape (n, K)."
     for c in covariates:
-        if c not in battles.columns: raise DataError(f"there is no column {c!r}; columns that begin with x_ are {_named([x for x in battles.columns if x.startswith('x_')], 20) or 'absent'}.")
+        if c not in battles.columns: raise DataError(f"there is no column {c!r}; columns that begin with x_ are {names_text([x for x in battles.columns if x.startswith('x_')], 20) or 'absent'}.")
         if battles[c].dtype != pl.Boolean and not battles[c].dtype.is_numeric(): raise DataError(f"covariate {c!r} holds {battles[c].dtype}; wanted numbers, a minus b.")
         if battles[c].null_count(): raise DataError(f"covariate {c!r} is empty in {battles[c].null_count():,} of {battles.height:,} battles. Fill or drop them; neither is done here.")
     x = np.empty((len(covariates), battles.height)).T   # a column in one piece
     for k, c in enumerate(covariates): x[:, k] = battles[c].cast(pl.Float64).to_numpy()
-    if not np.isfinite(x).all(): raise DataError(f"covariates {_named(list(covariates))} hold NaN or infinity; wanted finite numbers.")
+    if not np.isfinite(x).all(): raise DataError(f"covariates {names_text(list(covariates))} hold NaN or infinity; wanted finite numbers.")
     return x
 
-def _check_outcome(outcome: np.ndarray) -> np.ndarray:
-    "Outcomes between 0 and 1."
+def check_outcome(outcome: np.ndarray,    # of each battle
+                 ) -> np.ndarray:         # as they were
+    "Outcomes between 0 and 1. Raises `DataError` for others, and for NaN."
     bad = ~((outcome >= 0) & (outcome <= 1))
     if bad.any(): raise DataError(f"outcome is {float(outcome[bad][0])} in {int(bad.sum()):,} battles (first: row {int(bad.argmax())}); wanted 1 (a wins), 0.5 (tie), 0 (b wins) or a grade between.")
     return outcome
@@ -142,8 +154,8 @@ def _check_outcome(outcome: np.ndarray) -> np.ndarray:
 def _turned(battles: pl.DataFrame, covariates: Sequence[str], names, a, b) -> tuple[np.ndarray, ...]:
     "Each battle seen from the agent whose name comes first: i, j, outcome, weight, covariates."
     same = a == b
-    if same.any(): _refuse_own(names, int(a[same.argmax()]), int(same.sum()))
-    swap, y, w = a > b, _check_outcome(battles["outcome"].cast(pl.Float64).fill_null(np.nan).to_numpy()), _weights(battles)
+    if same.any(): refuse_own_battles(names, int(a[same.argmax()]), int(same.sum()))
+    swap, y, w = a > b, check_outcome(battles["outcome"].cast(pl.Float64).fill_null(np.nan).to_numpy()), _weights(battles)
     x = np.zeros((len(y), 0))
     if covariates:
         x = _covariate_matrix(battles, covariates)
@@ -200,7 +212,7 @@ def battle_cells(battles: pl.DataFrame, covariates: Sequence[str] = ()) -> Cells
     names, a, b = agent_codes(battles)
     m, outcome = len(names), battles["outcome"]
     if not outcome.null_count() and not covariates and m * m * 3 <= _DENSE and _weights(battles) is None:
-        table = _count_dense(a, b, outcome.to_numpy(), m)
+        table = count_dense(a, b, outcome.to_numpy(), m)
         if table is not None: return _from_table(names, table)
     parts = _turned(battles, covariates, names, a, b)
     make = _grouped if _few_settings(battles, covariates) else _each_its_own
@@ -251,7 +263,7 @@ def check_connected(cells: Cells, graph: sparse.csr_matrix) -> None:
     parts, label = connected_components(graph, directed=True, connection="weak")
     if parts == 1: return
     groups = sorted(([n for n, p in zip(cells.agents, label) if p == part] for part in range(parts)), key=len, reverse=True)
-    listed = "; ".join(f"group {i}: {_named(g)}" for i, g in enumerate(groups[:5], 1))
+    listed = "; ".join(f"group {i}: {names_text(g)}" for i, g in enumerate(groups[:5], 1))
     raise DataError(f"the agents fall into {parts} groups that never met, so their ratings cannot be compared ({listed}). Rate each group by itself, or add battles between them.")
 
 def core(graph: sparse.csr_matrix) -> np.ndarray:

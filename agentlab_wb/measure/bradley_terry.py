@@ -11,7 +11,7 @@ import polars as pl
 from scipy import optimize
 from ..tables import DataError
 from ..streams import stream
-from .battle_cells import Cells, _named, battle_cells, beats, check_connected, core
+from .battle_cells import Cells, battle_cells, beats, check_connected, core, names_text
 from .intervals import check_level, normal_quantile, t_quantile
 from .paired_models import MODELS, Held, design, expected_points, fit, fixed, log_likelihood, mean_zero, probabilities, results_of, sigmoid, tie_model_finite
 from .rating_intervals import Fitted, bootstrap, fitted, grouping, meat, rank_ranges
@@ -306,13 +306,13 @@ def _unscaled(f: Fitted, spread: Spread) -> tuple[np.ndarray, np.ndarray | None]
 def _members(cells: Cells, o: Options) -> np.ndarray:
     "Which agents have finite strengths. Raises where groups never met or an anchor is unknown or unrated."
     for name in o.anchors:
-        if name not in cells.agents: raise DataError(f"the anchor {name!r} has no finite rating here: it is in no battle. Agents are {_named(cells.agents, 20)}.")
+        if name not in cells.agents: raise DataError(f"the anchor {name!r} has no finite rating here: it is in no battle. Agents are {names_text(cells.agents, 20)}.")
     joined = [cells.agents.index(n) for n in o.anchors] if len(o.anchors) > 1 else []
     graph = beats(cells, joined)
     check_connected(cells, graph)
     member = np.ones(len(cells.agents), bool) if o.ridge else core(graph)
     for name in o.anchors:
-        if not member[cells.agents.index(name)] or member.sum() < 2: raise DataError(f"the anchor {name!r} has no finite rating here; rated agents are {_named([n for n, c in zip(cells.agents, member) if c], 20)}.")
+        if not member[cells.agents.index(name)] or member.sum() < 2: raise DataError(f"the anchor {name!r} has no finite rating here; rated agents are {names_text([n for n, c in zip(cells.agents, member) if c], 20)}.")
     return member
 
 def _lone(name: str) -> dict[str, list]:

@@ -4,14 +4,13 @@
 
 # %% ../../nbs/measure/17a_concurrence.ipynb #94c91371
 from __future__ import annotations
-from collections.abc import Sequence
 import numpy as np
 import polars as pl
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 from ..tables import DataError
-from .rankings import _SCHEMA, _agreement, _check_options
-from .rates import _check_missing, pick_metric, with_outcome
+from .rankings import AGREEMENT_SCHEMA, agreement_row, check_agreement_options
+from .rates import check_missing, pick_metric, with_outcome
 
 # %% auto #0
 __all__ = ['VIEWS', 'run_views', 'score_views', 'concurrence', 'cluster_order', 'main_scores', 'most_covered', 'telling_metric']
@@ -28,7 +27,7 @@ def run_views(runs: pl.DataFrame,                # a runs table
     if missing not in ("fail", "drop", "error"): raise DataError(f"missing is {missing!r}; wanted 'fail', 'drop' or 'error'.")
     known = runs.filter(pl.col(by).is_not_null())
     if not known.height: raise DataError(f"column {by!r} is empty in every row, so there are no views.")
-    parts = [_failed(_check_missing(with_outcome(part, chosen), missing), chosen) for _, part in known.group_by("benchmark", maintain_order=True) for chosen in [pick_metric(part, metric)]]
+    parts = [_failed(check_missing(with_outcome(part, chosen), missing), chosen) for _, part in known.group_by("benchmark", maintain_order=True) for chosen in [pick_metric(part, metric)]]
     tasks = pl.concat(parts, how="diagonal_relaxed").group_by(pl.col(by).cast(pl.String).alias("view"), "agent", "benchmark", "task").agg(pl.col("value").sort().mean())
     return tasks.sort("view", "agent", "benchmark", "task").group_by("view", "agent", maintain_order=True).agg(pl.col("value").mean(), n=pl.len().cast(pl.Int64))
 
@@ -81,7 +80,7 @@ def concurrence(views: pl.DataFrame,          # view, agent, value
     Columns: view_a, view_b, measure, estimate, se, lower, upper, level, n (shared agents), n_tied_first, n_tied_second, method. Pairs with fewer than two shared
     agents have a null estimate and say so. Raises `DataError` if no pair shares two agents, or for fewer than two views.
     """
-    _check_options(measure, p, ties, interval, level)
+    check_agreement_options(measure, p, ties, interval, level)
     views = _check_views(views)
     names, agents = views["view"].unique().sort().to_list(), views["agent"].unique().sort().to_list()
     values = np.full((len(names), len(agents)), np.nan)
@@ -91,9 +90,9 @@ def concurrence(views: pl.DataFrame,          # view, agent, value
     for i, j in zip(*np.triu_indices(len(names), 1)):
         both = there[i] & there[j]
         n = int(both.sum())
-        result = _agreement(values[i, both], values[j, both], measure, p, ties, interval, level) if n > 1 else dict(level=level, n=n, method=f"no estimate: {n} shared agent{'s' * (n != 1)}")
+        result = agreement_row(values[i, both], values[j, both], measure, p, ties, interval, level) if n > 1 else dict(level=level, n=n, method=f"no estimate: {n} shared agent{'s' * (n != 1)}")
         found.append(dict(view_a=names[i], view_b=names[j], measure=measure) | result)
-    frame = pl.DataFrame(found, schema=dict(view_a=pl.String, view_b=pl.String, measure=pl.String) | _SCHEMA)
+    frame = pl.DataFrame(found, schema=dict(view_a=pl.String, view_b=pl.String, measure=pl.String) | AGREEMENT_SCHEMA)
     if frame["n"].max() < 2: raise DataError(f"no two of the {len(names)} views share two agents, so no agreement can be computed. Check that the same agents have the same names.")
     return frame
 

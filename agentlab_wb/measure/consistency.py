@@ -11,7 +11,7 @@ from ..tables import DataError
 from ..streams import stream
 from .intervals import check_level
 from .pass_k import subset_shares, task_counts
-from .rates import POLICIES, _check_cluster, _check_missing, _check_scale, _rows, pick_metric, with_outcome
+from .rates import POLICIES, check_cluster, check_missing, check_scale, pick_metric, rate_rows, with_outcome
 
 # %% auto #0
 __all__ = ['CONSISTENCY', 'COMPONENTS', 'TARGETS', 'DIA', 'task_consistency', 'consistency', 'worst_case', 'variance_split',
@@ -75,7 +75,7 @@ def consistency(runs: pl.DataFrame,                           # a runs table
 def _signed_rows(long: pl.DataFrame, keys: list[str], interval: str, cluster, level: float, replicates: int, seed: int) -> pl.DataFrame:
     "Means with intervals; what may be negative goes through its own [0, 1]: (x + 1)/2."
     half = pl.col("measure") == "outcome_consistency_unbiased"
-    rows = _rows(long.with_columns(value=pl.when(half).then((pl.col("value") + 1) / 2).otherwise("value")), keys, interval, cluster, level, (1., 1.), replicates, seed)
+    rows = rate_rows(long.with_columns(value=pl.when(half).then((pl.col("value") + 1) / 2).otherwise("value")), keys, interval, cluster, level, (1., 1.), replicates, seed)
     back = [pl.when(half).then(2 * pl.col(c) - (c != "se")).otherwise(c).alias(c) for c in ("estimate", "se", "lower", "upper")]
     return rows.with_columns(back)
 
@@ -102,8 +102,8 @@ def worst_case(runs: pl.DataFrame,                            # a runs table
     check_level(level); by = _check_by(runs, by); metric = pick_metric(runs, metric)
     if missing == "bounds": raise DataError("missing is 'bounds'; the worst case takes 'fail', 'drop' or 'error'.")
     if k is not None and (not isinstance(k, int) or k < 1): raise DataError(f"k is {k!r}; wanted a whole number of attempts from 1 on.")
-    _check_scale(runs, metric); _check_cluster(runs, cluster)
-    used = _check_missing(with_outcome(runs, metric), missing)
+    check_scale(runs, metric); check_cluster(runs, cluster)
+    used = check_missing(with_outcome(runs, metric), missing)
     unit = [c for c in ("benchmark", "task") if c not in by]
     tasks = used.group_by([*by, *unit, *([cluster] if cluster and cluster not in (*by, *unit) else [])]).agg(scores=pl.col("value").sort()).with_columns(size=pl.col("scores").list.len())
     if k is not None and tasks["size"].max() < k: raise DataError(f"k = {k}: no task has so many attempts; the most is {tasks['size'].max()}.")
@@ -113,7 +113,7 @@ def worst_case(runs: pl.DataFrame,                            # a runs table
     weights = {(n, m): _extreme_weights(n, m) for n, m in set(zip(enough["size"], enough["k"]))}
     extremes = [(float(w @ np.array(s)), float(np.mean(s)), float(w[::-1] @ np.array(s))) for s, n, m in enough.select("scores", "size", "k").iter_rows() for w in (weights[n, m],)]
     long = pl.concat([enough.drop("scores", "size").with_columns(measure=pl.lit(name), value=pl.Series([e[i] for e in extremes], dtype=pl.Float64)) for i, name in enumerate(("worst", "mean", "best"))])
-    rows = _rows(long, [*by, "measure"], "auto", cluster, level, (1., 1.), 0, 0)
+    rows = rate_rows(long, [*by, "measure"], "auto", cluster, level, (1., 1.), 0, 0)
     frame = about.join(pl.DataFrame({"measure": ["worst", "mean", "best"]}), how="cross").join(rows, on=[*by, "measure"], how="left", nulls_equal=True, maintain_order="left")
     frame = frame.with_columns(level=pl.lit(level), missing=pl.lit(missing), n=pl.col("n").fill_null(0), method=pl.col("method").fill_null("no task has k attempts"))
     return frame.select(*by, "measure", "k", "estimate", "se", "lower", "upper", "level", "n", "n_tasks", "n_short", "missing", "method")
@@ -189,8 +189,8 @@ def variance_split(runs: pl.DataFrame,                  # a runs table
     check_level(level); by = _check_by(runs, by); metric = pick_metric(runs, metric)
     if "benchmark" not in by: raise DataError(f"by is {by}; variances of different benchmarks don't mix, so it has to hold 'benchmark'.")
     if missing not in POLICIES or missing == "bounds": raise DataError(f"missing is {missing!r}; wanted 'fail', 'drop' or 'error'.")
-    _check_cluster(runs, cluster)
-    used = _check_missing(with_outcome(runs, metric), missing)
+    check_cluster(runs, cluster)
+    used = check_missing(with_outcome(runs, metric), missing)
     order = [c for c in (*by, "task", "agent", "attempt") if c in used.columns]
     cells = used.sort(list(dict.fromkeys(order))).group_by([*by, *(c for c in ("task", "agent") if c not in by)]).agg(mean=pl.col("value").mean(), within=pl.col("value").var().fill_null(float("nan")), n=pl.len().cast(pl.Float64), **({cluster: pl.col(cluster).first()} if cluster else {}))
     rows, harmonic = [], []
@@ -264,7 +264,7 @@ def dia_scores(runs: pl.DataFrame,                           # a runs table
     """
     check_level(level); by = _check_by(runs, by)
     if template not in runs.columns: raise DataError(f"there is no column {template!r} that says which attempts belong to one template; the table has {', '.join(runs.columns)}.")
-    _check_cluster(runs, template)
+    check_cluster(runs, template)
     marked = runs.with_columns(__skip=_skipped(runs)).with_columns(__right=pl.col("success").fill_null(False) & ~pl.col("__skip"))
     group = [*by, *([template] if template not in by else [])]
     per = marked.group_by(group).agg(n=pl.len().cast(pl.Int64), c=pl.col("__right").sum().cast(pl.Int64), skipped=pl.col("__skip").sum().cast(pl.Int64)).sort(group)
@@ -276,7 +276,7 @@ def dia_scores(runs: pl.DataFrame,                           # a runs table
     per = per.with_columns(__conf=_all_right(per))
     third = lambda e, m: (e + 2) / 3 if m == "RS@k" else e        # to [0, 1] and back
     long = pl.concat([per.with_columns(measure=pl.lit(m), value=third(e, m), benchmark=pl.lit("") if "benchmark" not in by else pl.col("benchmark"), task=pl.col(template).cast(pl.String)) for m, e in values.items()]).filter(pl.col("value").is_not_null())
-    rows = _rows(long, [*by, "measure"], "auto", None, level, (1., 1.), replicates, seed)
+    rows = rate_rows(long, [*by, "measure"], "auto", None, level, (1., 1.), replicates, seed)
     back = [pl.when(pl.col("measure") == "RS@k").then(3 * pl.col(c) - (2 if c != "se" else 0)).otherwise(c).alias(c) for c in ("estimate", "se", "lower", "upper")]
     about = per.group_by([*by, "k"], maintain_order=True).agg(n_instances=pl.col("n").sum(), n_skipped=pl.col("skipped").sum(), n_short=(pl.col("n") < pl.col("k")).sum().cast(pl.Int64))
     frame = about.join(pl.DataFrame({"measure": DIA}), how="cross").join(rows.with_columns(back), on=[*by, "measure"], how="left", nulls_equal=True, maintain_order="left").with_columns(level=pl.lit(level), n=pl.col("n").fill_null(0), method=pl.col("method").fill_null("no template has k instances"))
@@ -369,8 +369,8 @@ def hal_profile(runs: pl.DataFrame,                           # a runs table; co
     check_level(level); by = _check_by(runs, by)
     if missing == "bounds": raise DataError("missing is 'bounds'; the profile takes 'fail', 'drop' or 'error'.")
     if "confidence" in runs.columns and runs.filter((pl.col("confidence") < 0) | (pl.col("confidence") > 1)).height: raise DataError("column 'confidence' has values outside [0, 1]; wanted a probability of success.")
-    _check_cluster(runs, cluster)
-    used = _check_missing(with_outcome(runs, pick_metric(runs, None)), missing)
+    check_cluster(runs, cluster)
+    used = check_missing(with_outcome(runs, pick_metric(runs, None)), missing)
     task = pl.concat_str(pl.col("benchmark").cast(pl.String), pl.lit("\x1f"), pl.col("task").cast(pl.String))
     used = used.with_columns(__unit=pl.col(cluster).cast(pl.String) if cluster else task, __task=task).sort(*by, "__unit", "__task", "attempt" if "attempt" in used.columns else "__task")
     rows = []

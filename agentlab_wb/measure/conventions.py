@@ -12,7 +12,7 @@ from ..tables import DataError, Study
 from ..streams import stream
 from .consistency import consistency
 from .elo import elo
-from .pass_k import pass_at_k, pass_hat_k, subset_shares, task_counts
+from .pass_k import pass_at_k, pass_hat_k, subset_shares
 from .rates import POLICIES, pick_metric, success_rate, with_outcome
 from .win_rates import win_rate
 

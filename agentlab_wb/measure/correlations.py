@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy import special, stats
 from .intervals import check_level, normal_quantile
-from .judges import _check_by
+from .judges import check_by
 from ..streams import stream
 from ..tables import DataError
 
@@ -73,7 +73,7 @@ def metric_correlation(data: pl.DataFrame,                       # a row a syste
     A constant metric or fewer than three rows is null with the reason. Raises `DataError` for absent or non-numeric columns.
     """
     check_level(level); metrics = [metrics] if isinstance(metrics, str) else list(metrics)
-    by = _check_by(data, by, cluster); _check_by(data, [*metrics, human])
+    by = check_by(data, by, cluster); check_by(data, [*metrics, human])
     if correlation not in CORRELATIONS: raise DataError(f"correlation is {correlation!r}; wanted one of {', '.join(CORRELATIONS)}.")
     if interval not in ("fisher", "bootstrap"): raise DataError(f"interval is {interval!r}; wanted 'fisher' or 'bootstrap'.")
     if cluster and interval != "bootstrap": raise DataError("with clusters the interval comes from the bootstrap: interval='bootstrap'.")

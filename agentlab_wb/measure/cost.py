@@ -15,8 +15,8 @@ from .intervals import check_level, cluster_mean, one_sided, t_quantile
 from .rates import pick_metric, success_rate, with_outcome
 
 # %% auto #0
-__all__ = ['PRICES', 'check_prices', 'read_prices', 'price_tokens', 'unpriced', 'mean_cost', 'fieller', 'cost_per_success',
-           'dominates', 'pareto_front', 'best_under_budget', 'area_under_budget']
+__all__ = ['PRICES', 'check_prices', 'read_prices', 'price_tokens', 'unpriced', 'mean_cost', 'fieller_positive',
+           'cost_per_success', 'dominates', 'pareto_front', 'best_under_budget', 'area_under_budget']
 
 # %% ../../nbs/measure/15_cost.ipynb #c1ddcf1f
 PRICES = dict(model=pl.String, usd_in=pl.Float64, usd_out=pl.Float64, date=pl.Date, source=pl.String)   # columns of a price table; dollars per million tokens
@@ -157,13 +157,13 @@ def _moments(size: np.ndarray, c: np.ndarray, s: np.ndarray) -> tuple[float, flo
     rc, rs, f = c - cm * size, s - sm * size, G / (G - 1) / N ** 2
     return cm, sm, f * rc @ rc, f * rc @ rs, f * rs @ rs
 
-def fieller(a: float,     # mean of the numerator
-            b: float,     # mean of the denominator, above 0
-            vaa: float,   # variance of a
-            vab: float,   # covariance
-            vbb: float,   # variance of b
-            t: float,     # quantile
-           ) -> tuple[float | None, float | None]:   # limits of a / b for a ≥ 0, b ≥ 0; None: open
+def fieller_positive(a: float,     # mean of the numerator
+                     b: float,     # mean of the denominator, above 0
+                     vaa: float,   # variance of a
+                     vab: float,   # covariance
+                     vbb: float,   # variance of b
+                     t: float,     # quantile
+                    ) -> tuple[float | None, float | None]:   # limits of a / b for a ≥ 0, b ≥ 0; None: open
     "Fieller's interval for a ratio of two correlated means that are not negative: all θ with (a − θ·b)² ≤ t²·Var(a − θ·b)."
     A, B, C = b * b - t * t * vbb, a * b - t * t * vab, a * a - t * t * vaa
     root = max(B * B - A * C, 0.) ** .5
@@ -189,7 +189,7 @@ def _ratio_row(size, c, s, level: float, interval: str, replicates: int, rng) ->
     cm, sm, vcc, vcs, vss = _moments(size, c, s)
     spread = max(vcc - 2 * estimate * vcs + estimate ** 2 * vss, 0.) ** .5 / sm
     if spread <= 1e-12 * estimate: return base | dict(estimate=estimate, method="no interval: all units alike")
-    if interval == "fieller": lower, upper = fieller(cm, sm, vcc, vcs, vss, float(t_quantile(level, len(size) - 1)))
+    if interval == "fieller": lower, upper = fieller_positive(cm, sm, vcc, vcs, vss, float(t_quantile(level, len(size) - 1)))
     else: lower, upper = _bootstrap_ratio(c, s, level, replicates, rng)
     return base | dict(estimate=estimate, se=spread, lower=lower, upper=upper, method=f"{interval}, open above" if upper is None else interval)
 

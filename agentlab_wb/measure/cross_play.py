@@ -10,7 +10,7 @@ import polars as pl
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from ..tables import DataError
-from .battle_cells import _named
+from .battle_cells import names_text
 from .elo_mmr import check_contests
 from .games import clustered_means, game_rows
 from .intervals import check_level, normal_quantile, t_quantile
@@ -63,7 +63,7 @@ def game_payoffs(runs: pl.DataFrame,           # runs of games, as the reader of
                 ) -> Payoffs:
     "Games as pay-offs: the self gain of each player against the other. Raises `DataError` for runs that are no games, or a role that nobody has."
     rows = game_rows(runs).filter(pl.col("self_gain").is_not_null())
-    if rows["benchmark"].n_unique() > 1: raise DataError(f"gains of {_named(sorted(rows['benchmark'].unique()))} are no common currency; choose one family.")
+    if rows["benchmark"].n_unique() > 1: raise DataError(f"gains of {names_text(sorted(rows['benchmark'].unique()))} are no common currency; choose one family.")
     if role is not None: rows = rows.filter(pl.col("role") == role)
     if not rows.height: raise DataError(f"no player{'' if role is None else f' in the role {role!r}'} has a self gain.")
     return Payoffs(rows.select("agent", "opponent", payoff=pl.col("self_gain").cast(pl.Float64), unit=pl.col(cluster).cast(pl.String), weight=pl.lit(1.)), False, "mean self gain" + (f" as {role}" if role else ""))
@@ -129,7 +129,7 @@ def _connected(names, i: np.ndarray, j: np.ndarray, zero_sum: bool) -> None:
     parts, group = connected_components(sparse.csr_matrix((np.ones(len(i)), (i, j + offset)), shape=(size, size)), directed=False)
     if parts < 2: return
     all_names = names[0] if zero_sum else [*names[0], *(f"{n} (as opponent)" for n in names[1])]
-    raise DataError(f"the agents fall into {parts} groups that never met ({'; '.join(_named([n for n, g in zip(all_names, group) if g == k], 4) for k in range(min(parts, 3)))}), so their effects cannot be compared. Choose one group.")
+    raise DataError(f"the agents fall into {parts} groups that never met ({'; '.join(names_text([n for n, g in zip(all_names, group) if g == k], 4) for k in range(min(parts, 3)))}), so their effects cannot be compared. Choose one group.")
 
 # %% ../../nbs/measure/16b_cross_play.ipynb #20e39728
 def _solve(c: _Cells) -> tuple[np.ndarray, np.ndarray]:

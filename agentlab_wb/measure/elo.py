@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from ..tables import DataError
 from ..streams import stream
-from .battle_cells import _check_outcome, _count_dense, _refuse_own, agent_codes
+from .battle_cells import agent_codes, check_outcome, count_dense, refuse_own_battles
 from .intervals import check_level, normal_quantile
 
 # %% auto #0
@@ -118,13 +118,13 @@ def _prepared(battles: pl.DataFrame, k, scale: float, base: float) -> tuple[list
     if "weight" in battles.columns and (battles["weight"].fill_null(1.) != 1).any(): raise DataError("battles have weights, which online Elo has no place for. Use bradley_terry, or drop the column if it may be ignored.")
     names, a, b = agent_codes(battles)
     same = a == b
-    if same.any(): _refuse_own(names, int(a[same.argmax()]), int(same.sum()))
-    return names, a, b, _check_outcome(battles["outcome"].cast(pl.Float64).fill_null(np.nan).to_numpy())
+    if same.any(): refuse_own_battles(names, int(a[same.argmax()]), int(same.sum()))
+    return names, a, b, check_outcome(battles["outcome"].cast(pl.Float64).fill_null(np.nan).to_numpy())
 
 def _counts(names: list[str], a, b, y) -> pl.DataFrame:
     "Battles, wins, ties and losses of each agent."
     m = len(names)
-    table = _count_dense(a, b, y, m) if m * m * 3 <= 6_000_000 else None   # losses, ties, wins of one agent against another
+    table = count_dense(a, b, y, m) if m * m * 3 <= 6_000_000 else None   # losses, ties, wins of one agent against another
     if table is not None:
         losses, ties, wins = table.sum(axis=1).T + table.sum(axis=0).T[::-1]
         n = losses + ties + wins

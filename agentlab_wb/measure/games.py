@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 from ..tables import DataError, Study
-from ..loaders.games import _range, bargaining, negotiation, persuasion
+from ..loaders.games import bargaining, gain_range, negotiation, persuasion
 from .intervals import check_level, cluster_mean, one_sided, t_quantile, wilson
-from ..simulate import Simulated, _abilities, _names
+from ..simulate import Simulated, even_abilities, padded_names
 from ..streams import stream
 
 # %% auto #0
-__all__ = ['MEASURES', 'clustered_means', 'game_rows', 'simulate_games', 'game_measures']
+__all__ = ['MEASURES', 'clustered_means', 'game_rows', 'simulate_games', 'measure_range', 'game_measures']
 
 # %% ../../nbs/measure/16_games.ipynb #371dad48
 _MEAN = dict(estimate=pl.Float64, se=pl.Float64, lower=pl.Float64, upper=pl.Float64, level=pl.Float64, n=pl.Int64, n_rows=pl.Int64, method=pl.String)
@@ -147,22 +147,24 @@ def simulate_games(family: str = "bargaining",   # bargaining, negotiation or pe
     play = dict(bargaining=_bargain, negotiation=_negotiate, persuasion=_persuade).get(family)
     if play is None: raise DataError(f"family is {family!r}; wanted bargaining, negotiation or persuasion.")
     if agents < 2: raise DataError(f"agents is {agents}; a game needs 2.")
-    names, rows = _names("agent", agents), []
-    skill = dict(zip(names, map(float, _abilities(agents, spread)))) | {"human": 0.}
+    names, rows = padded_names("agent", agents), []
+    skill = dict(zip(names, map(float, even_abilities(agents, spread)))) | {"human": 0.}
     for g in range(games):
         rng = stream(seed, "game", family, g)
         a, b = rng.permutation(agents)[:2]
         who = ["human" if rng.random() < humans else names[a], names[b]]
         game, paid = play(rng, skill[who[0]] - skill[who[1]])
         for i, role in enumerate(("Alice", "Bob")):
-            low, high = _range(family, i, paid["gains"][i], game)
+            low, high = gain_range(family, i, paid["gains"][i], game)
             rows.append(dict(benchmark=family, task=f"{family}-{g:05d}/{role}", agent=who[i], attempt=0, score=paid["gains"][i], success=None, status="ok", category=family, cluster=family, score_min=low, score_max=high, self_gain=paid["gains"][i],
                              efficiency=paid["efficiency"], fairness=paid["fairness"], deal=paid["deal"], price=paid["price"], steps=paid["rounds"], role=role, opponent=who[1 - i], kind="human" if who[i] == "human" else "agent", game=f"{family}-{g:05d}", **{f"arg_{k}": str(v) for k, v in game.items()}))
     frame = pl.DataFrame(rows, infer_schema_length=None, schema_overrides=dict(success=pl.Boolean, deal=pl.Boolean, price=pl.Float64, efficiency=pl.Float64, fairness=pl.Float64))
     return Simulated(Study(f"simulated {family} (seed {seed})", runs=frame, info={"simulated": "true"}), pl.DataFrame(dict(agent=names, skill=[skill[n] for n in names])))
 
 # %% ../../nbs/measure/16_games.ipynb #0ed2d4af
-def _within(family: str, measure: str) -> tuple[float | None, float | None]:
+def measure_range(family: str,     # 'bargaining', 'negotiation' or 'persuasion'
+                  measure: str,    # one of `MEASURES`
+                 ) -> tuple[float | None, float | None]:  # low, high; None: no end
     "The range of a measure; a price may be anything, so what hangs on it in a negotiation has no lower end."
     if measure in ("efficiency", "deal"): return 0, 1
     if family in ("bargaining", "persuasion") and (measure == "fairness" or family == "bargaining"): return 0, 1
@@ -191,7 +193,7 @@ def game_measures(runs: pl.DataFrame,                       # runs of games, as 
             if measure == "deal" and part["deal"].null_count() == part.height: continue      # persuasion has no deals
             part = part.with_columns(__known=pl.col(measure).is_not_null())
             counts = part.group_by(keys).agg(n_games=pl.col("game").filter("__known").n_unique(), n_undefined=pl.col("game").filter(~pl.col("__known")).n_unique())
-            found = clustered_means(part, keys, value=measure, cluster=cluster, within=_within(family, measure), level=level)
+            found = clustered_means(part, keys, value=measure, cluster=cluster, within=measure_range(family, measure), level=level)
             parts.append(counts.join(found, on=keys, how="left", nulls_equal=True).with_columns(measure=pl.lit(measure), level=pl.lit(level), n=pl.col("n").fill_null(0), method=pl.col("method").str.replace("cluster", cluster, literal=True).fill_null("defined in no game")))
     order = pl.col("measure").replace_strict({m: i for i, m in enumerate(MEASURES)}, return_dtype=pl.Int64)
     return pl.concat(parts).with_columns(pl.col("n_games", "n_undefined").cast(pl.Int64)).select(*keys, "measure", "estimate", "se", "lower", "upper", "level", "n", "n_games", "n_undefined", "method").sort("benchmark", order, *by)

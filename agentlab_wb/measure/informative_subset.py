@@ -12,8 +12,8 @@ from scipy import special, stats
 from scipy.cluster.vq import kmeans2
 from ..streams import stream
 from ..tables import DataError
-from .intervals import check_level, cluster_mean, t_quantile
-from .item_response import _fit, _scores
+from .intervals import check_level, cluster_mean
+from .item_response import ability_scores, marginal_fit
 from .test_theory import Responses, responses
 
 # %% auto #0
@@ -30,7 +30,7 @@ class _Items:
     d: np.ndarray
 
 def _items(K: np.ndarray, N: np.ndarray) -> _Items:
-    found = _fit(K, N, True, .5, 2., 1e-3, 100)
+    found = marginal_fit(K, N, True, .5, 2., 1e-3, 100)
     return _Items(found.a, found.d)
 
 # %% ../../nbs/measure/10d1_informative_subset.ipynb #be19e5c6
@@ -79,7 +79,7 @@ def _predict(how: str, k: np.ndarray, n: np.ndarray, chosen: np.ndarray, weight:
     "Full score of one agent from successes k of n attempts at the chosen tasks."
     seen = k / n
     if how == "mean": return float(weight @ seen)
-    theta = _scores(k[None], n[None], items.a[chosen], items.d[chosen], "eap", .95)[0][0]
+    theta = ability_scores(k[None], n[None], items.a[chosen], items.d[chosen], "eap", .95)[0][0]
     p = special.expit(items.a * theta + items.d)
     p[chosen] = seen
     return float(p.mean())
@@ -115,7 +115,7 @@ def informative_subset(runs: pl.DataFrame,              # a runs table
     before = responses(runs, benchmark, metric=None, missing=missing)
     r = _complete(before, size); Y = r.mean
     items = _items(r.total, r.attempts) if choice == "information" else None
-    theta = _scores(r.total, r.attempts, items.a, items.d, "eap", .95)[0] if items else None
+    theta = ability_scores(r.total, r.attempts, items.a, items.d, "eap", .95)[0] if items else None
     chosen, weight = _choose(choice, Y, size, items, theta, stream(seed, "informative_subset", r.benchmark, choice, size))
     return pl.DataFrame(dict(benchmark=r.benchmark, task=np.array(r.tasks, dtype=object)[chosen].tolist(), weight=weight, solved=Y[:, chosen].mean(axis=0), choice=choice, predictor=predictor, n_tasks=len(r.tasks), n_agents=len(r.agents),
                              tasks_left_out=len(before.tasks) - len(r.tasks))).sort("weight", "task", descending=[True, False])
@@ -142,7 +142,7 @@ def _left_out(r: Responses, fold: np.ndarray, size: int, choice: str, predictor:
         train, test = fold != f, np.flatnonzero(fold == f)
         if (predictor == "irt" or choice == "information") and f not in fits: fits[f] = _items(r.total[train], r.attempts[train])   # the same for every size
         items = fits.get(f)
-        theta = _scores(r.total[train], r.attempts[train], items.a, items.d, "eap", .95)[0] if choice == "information" else None
+        theta = ability_scores(r.total[train], r.attempts[train], items.a, items.d, "eap", .95)[0] if choice == "information" else None
         chosen, weight = _choose(choice, Y[train], size, items, theta, stream(seed, "subset_error", r.benchmark, choice, size, int(f)))
         for i in test: found[i] = _predict(predictor, r.total[i, chosen], r.attempts[i, chosen], chosen, weight, items)
     for b in range(random_draws):

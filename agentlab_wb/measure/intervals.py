@@ -11,7 +11,7 @@ from ..tables import DataError
 
 # %% auto #0
 __all__ = ['check_level', 'normal_quantile', 't_quantile', 'wilson', 'exact', 'beta_interval', 'one_sided', 'cluster_mean',
-           'bootstrap_mean']
+           'bootstrap_mean', 'holm']
 
 # %% ../../nbs/measure/00_intervals.ipynb #50e8c616
 def check_level(level: float) -> float:
@@ -76,3 +76,13 @@ def bootstrap_mean(sizes: np.ndarray, sums: np.ndarray, level: float, replicates
     means = (weights @ kinds[:, 1]) / (weights @ kinds[:, 0])
     lower, upper = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return mean, float(means.std(ddof=1)), float(lower), float(upper)
+
+# %% ../../nbs/measure/00_intervals.ipynb #663f8b83
+def holm(p: np.ndarray,     # p-values, shape (n,)
+        ) -> np.ndarray:    # adjusted p-values, same order
+    "Holm's adjusted p-values (1979): the j-th smallest times n − j + 1, made monotone, at most 1; none for none."
+    p = np.asarray(p, float)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    out = np.empty_like(p); out[order] = np.minimum(adjusted, 1)
+    return out

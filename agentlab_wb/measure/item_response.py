@@ -14,8 +14,8 @@ from .intervals import check_level, normal_quantile
 from .test_theory import Responses, responses
 
 # %% auto #0
-__all__ = ['MAX_NODES', 'MAX_SLOPE', 'ABILITIES', 'MODELS', 'INTEGRATE', 'TASK_FLAGS', 'AGENT_FLAGS', 'LSAT6', 'ItemResponseFit',
-           'fit_item_response', 'pattern_runs', 'test_information']
+__all__ = ['MAX_NODES', 'MAX_SLOPE', 'ABILITIES', 'MODELS', 'INTEGRATE', 'TASK_FLAGS', 'AGENT_FLAGS', 'LSAT6', 'marginal_fit',
+           'ability_scores', 'ItemResponseFit', 'fit_item_response', 'pattern_runs', 'test_information']
 
 # %% ../../nbs/measure/10d_item_response.ipynb #de09cc22
 _END, MAX_NODES, MAX_SLOPE = 6., 1201, 10.   # nodes cover −6…6; a slope that reaches 10 has run away
@@ -149,8 +149,15 @@ class _Fit:
     gradient: float
     setup: _Setup
 
-def _fit(K, N, two: bool, slope_sd: float, intercept_sd: float, tolerance: float, most: int) -> _Fit:
-    "Fit with as many nodes as the information asks for."
+def marginal_fit(K: np.ndarray,          # successes, agents × tasks
+                 N: np.ndarray,          # attempts, agents × tasks
+                 two: bool,              # each task its own slope (2PL), else one for all
+                 slope_sd: float,        # of the prior of slopes, whose mean is 1; 0: none
+                 intercept_sd: float,    # of the prior of intercepts, whose mean is 0; 0: none
+                 tolerance: float,       # largest gradient, in standard errors
+                 most: int,              # iterations
+                ) -> _Fit:               # items, weights of the nodes, covariance, log-likelihood
+    "Marginal maximum likelihood of the tasks' parameters by Gauss–Hermite quadrature, with as many nodes as the information asks for."
     rate = (K.sum(axis=0) + .5) / (N.sum(axis=0) + 1)
     a, d, count = np.ones(K.shape[1]), special.logit(rate) * 1.2, 61
     while True:
@@ -167,8 +174,14 @@ def _fit(K, N, two: bool, slope_sd: float, intercept_sd: float, tolerance: float
 # %% ../../nbs/measure/10d_item_response.ipynb #37367397
 ABILITIES = ("eap", "map", "wle")
 
-def _scores(K, N, a, d, how: str, level: float) -> tuple[np.ndarray, ...]:
-    "Ability, standard error, limits, given the items. EAP limits are posterior quantiles."
+def ability_scores(K: np.ndarray,    # successes, agents × tasks
+                   N: np.ndarray,    # attempts, agents × tasks
+                   a: np.ndarray,    # slope of each task
+                   d: np.ndarray,    # intercept of each task
+                   how: str,         # 'eap', 'map' or 'wle'
+                   level: float,     # confidence level
+                  ) -> tuple[np.ndarray, ...]:  # ability, se, lower, upper
+    "Ability, standard error and limits, given the items. EAP limits are posterior quantiles."
     x = np.linspace(-8, 8, 3201)
     eta = np.outer(a, x) + d[:, None]
     p = special.expit(eta)
@@ -260,7 +273,7 @@ def fit_item_response(runs: pl.DataFrame,                    # a runs table
     extreme = _extreme(K, N) if intercept_prior is None else np.zeros(K.shape[1], int)
     use = extreme == 0
     if use.sum() < 2 or _alike(K[:, use], N[:, use]): raise DataError(f"{r.benchmark}: fewer than two {'agents' if swap else 'tasks'} are solved sometimes and failed sometimes, or all {'tasks' if swap else 'agents'} answer alike, so there is nothing to fit.")
-    f = _fit(K[:, use], N[:, use], model == "2pl", slope_prior or 0., intercept_prior or 0., tolerance, max_iterations)
+    f = marginal_fit(K[:, use], N[:, use], model == "2pl", slope_prior or 0., intercept_prior or 0., tolerance, max_iterations)
     about = _About(r, model, swap, slope_prior, intercept_prior, ability, level, f.gradient < tolerance)
     return (_swapped if swap else _plain)(f, about, K, N, extreme, use)
 
@@ -323,7 +336,7 @@ def _plain(f: _Fit, about: _About, K, N, extreme, use) -> ItemResponseFit:
     why = [f"{about.method}; no estimate: {flag}" if flag else about.method if np.isfinite(v) else f"{about.method}; no difficulty: its slope may be 0" for flag, v in zip(flags, full(b))]
     tasks = _side(about, False, dict(estimate=full(b), se=full(np.where(clear, sb, np.nan)), lower=low, upper=high, slope=a_all, slope_se=full(np.where(away, np.nan, sa)), slope_lower=full(np.where(away, np.nan, f.a - z * sa)),
                   slope_upper=full(np.where(away, np.nan, f.a + z * sa)), intercept=d_all, intercept_se=full(np.where(away, np.nan, np.sqrt(vd))), flag=flags), why)
-    theta, se, lower, upper = _scores(K[:, use], N[:, use], f.a, f.d, about.ability, about.level)
+    theta, se, lower, upper = ability_scores(K[:, use], N[:, use], f.a, f.d, about.ability, about.level)
     marks = _extreme(K.T, N.T)
     agents = _side(about, True, dict(estimate=theta, se=se, lower=lower, upper=upper, **_ranks(lower, upper), flag=[AGENT_FLAGS[int(v)] for v in marks]), [f"{about.method}; {about.ability.upper()} given the tasks"] * len(theta))
     reliability = float(theta.var() / (theta.var() + (se ** 2).mean())) if about.ability == "eap" else None
@@ -346,7 +359,7 @@ def _swapped(f: _Fit, about: _About, K, N, extreme, use) -> ItemResponseFit:
         (low if extreme[i] > 0 else high)[i] = extreme[i] * bound
     flags = [AGENT_FLAGS[int(v)] for v in extreme]
     agents = _side(about, True, dict(estimate=theta, se=_spread_out(se, use), lower=low, upper=high, **_ranks(low, high), flag=flags), [about.method + (f"; no estimate: {flag}" if flag else "") for flag in flags])
-    easy, sd, lo, up = _scores(K[:, use], N[:, use], f.a, f.d, "eap", about.level)
+    easy, sd, lo, up = ability_scores(K[:, use], N[:, use], f.a, f.d, "eap", about.level)
     one = np.ones(len(easy))
     tasks = _side(about, False, dict(estimate=-spread * easy, se=spread * sd, lower=-spread * up, upper=-spread * lo, slope=one, slope_se=np.nan * one, slope_lower=np.nan * one, slope_upper=np.nan * one, intercept=spread * easy,
                   intercept_se=spread * sd, flag=[TASK_FLAGS[int(v)] for v in _extreme(K.T, N.T)]), [f"{about.method}; EAP given the agents"] * len(easy))

@@ -11,9 +11,9 @@ import polars as pl
 from scipy import special
 from .battle_cells import battle_cells, beats, core
 from .bradley_terry import fit_bradley_terry
-from .intervals import check_level, cluster_mean, t_quantile, wilson
-from .judges import _check_by
-from .win_rates import ORDER, _rate, check_battles, position_bias
+from .intervals import check_level, cluster_mean, wilson
+from .judges import check_by
+from .win_rates import ORDER, check_battles, pair_rate, position_bias
 from ..tables import DataError
 
 # %% auto #0
@@ -65,14 +65,14 @@ def steady_verdicts(battles: pl.DataFrame,              # battles with a column 
     Columns: `by`, estimate, se, lower, upper, level, n (items), n_battles, n_left_out (battles without the flag), method. Wilson's interval, or a clustered one where an item
     has several verdicts. Raises `DataError` where the flag is absent or always empty.
     """
-    check_level(level); by = _check_by(battles, by, cluster)
+    check_level(level); by = check_by(battles, by, cluster)
     if "consistent" not in battles.columns or not battles["consistent"].count(): raise DataError("column 'consistent' is absent or empty, so it is not known which verdicts changed with the order.")
     out = []
     for key, part in (battles.sort(by, maintain_order=True).group_by(by, maintain_order=True) if by else [((), battles)]):
         known = part.filter(pl.col("consistent").is_not_null()).group_by(cluster).agg(size=pl.len().cast(pl.Float64), sum=pl.col("consistent").cast(pl.Float64).sum()).sort(cluster)
         row = dict(zip(by, key)) | dict(level=level, n=known.height, n_battles=int(known["size"].sum()), n_left_out=part["consistent"].null_count())
         if not known.height: out.append(row | dict(method="no estimate: the flag is empty")); continue
-        out.append(row | dict(zip(("estimate", "se", "lower", "upper", "method"), _rate(known["size"].to_numpy(), known["sum"].to_numpy(), level))))
+        out.append(row | dict(zip(("estimate", "se", "lower", "upper", "method"), pair_rate(known["size"].to_numpy(), known["sum"].to_numpy(), level))))
     kinds = dict(estimate=pl.Float64, se=pl.Float64, lower=pl.Float64, upper=pl.Float64, level=pl.Float64, n=pl.Int64, n_battles=pl.Int64, n_left_out=pl.Int64, method=pl.String)
     return pl.DataFrame(out, schema={c: battles.schema[c] for c in by} | kinds)
 
@@ -91,7 +91,7 @@ def length_bias(battles: pl.DataFrame,              # a battles table with the d
     Columns: `by`, estimate, se, lower, upper, p (no effect), level, n (items), n_battles, n_left_out (battles without length, or of agents outside the largest group that beat each other in turn), sd (of the difference, in its unit), win_rate
     (of the answer that is one standard deviation longer, between equals), longer_wins (raw share won by the longer answer), method. A group without a fit is null with the reason.
     """
-    check_level(level); check_battles(battles); by = _check_by(battles, by, cluster)
+    check_level(level); check_battles(battles); by = check_by(battles, by, cluster)
     if length not in battles.columns or not battles[length].dtype.is_numeric(): raise DataError(f"column {length!r} is absent or holds no numbers, so the effect of length can't be told. It holds the length of agent_a's answer less agent_b's.")
     out = []
     for key, part in (battles.sort(by, maintain_order=True).group_by(by, maintain_order=True) if by else [((), battles)]):
@@ -167,7 +167,7 @@ def family_bias(battles: pl.DataFrame,                        # a battles table 
     n_shared (comparisons that others judged too), n_judges (those others), method. Without shared comparisons the estimate is null: a win rate alone can't tell preference from strength.
     Raises `DataError` for names that the mapping does not know.
     """
-    check_level(level); check_battles(battles); _check_by(battles, ["judge"], cluster)
+    check_level(level); check_battles(battles); check_by(battles, ["judge"], cluster)
     known = battles.filter(pl.col("judge").is_not_null())
     if not known.height: raise DataError("no battle names its judge, so preference for the judge's own family can't be told.")
     names = sorted({*known["judge"], *known["agent_a"], *known["agent_b"]})

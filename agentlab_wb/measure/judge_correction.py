@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 from .intervals import check_level, normal_quantile, t_quantile, wilson
-from .judges import _check_by
+from .judges import check_by
 from ..streams import stream
 from ..tables import DataError
 
@@ -137,7 +137,7 @@ def corrected_rates(verdicts: pl.DataFrame,                          # item, pre
     Columns: `by`, estimator, estimate, se, lower, upper, level, n (items with gold), n_judged (items without), lam (weight of the judge), sensitivity, specificity,
     method. Estimates are cut to [0, 1]; what cannot be estimated is null with the reason in `method`. Raises `DataError` for an item that stands twice in a group.
     """
-    check_level(level); by = _check_by(verdicts, by, cluster)
+    check_level(level); by = check_by(verdicts, by, cluster)
     if bad := [e for e in estimators if e not in ESTIMATORS]: raise DataError(f"there is no estimator {bad[0]!r}; there are {', '.join(ESTIMATORS)}.")
     rows, out = _binary(verdicts, positive, by), []
     for key, part in (rows.sort(by, maintain_order=True).group_by(by, maintain_order=True) if by else [((), rows)]):
@@ -163,7 +163,7 @@ def corrected_difference(verdicts: pl.DataFrame,     # item (the task), predicte
     Columns: agent_a, agent_b, estimator (judge, gold, ppi, ppi_tuned), estimate, se, lower, upper, level, n (tasks with both golds), n_judged (tasks without), lost
     (tasks that only one has), half (tasks with one gold, counted as without), lam, method. Raises `DataError` where the agents share no task.
     """
-    check_level(level); _check_by(verdicts, [agent], cluster)
+    check_level(level); check_by(verdicts, [agent], cluster)
     names = sorted(verdicts[agent].unique()) if agents is None else list(agents)
     if len(names) != 2 or names[0] == names[1]: raise DataError(f"a difference needs two agents; found {', '.join(map(repr, names[:6])) or 'none'}. Name them with agents=(first, second).")
     if gone := [a for a in names if a not in verdicts[agent]]: raise DataError(f"agent {gone[0]!r} is not in column {agent!r}.")

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 from .intervals import check_level, cluster_mean, exact, wilson
-from .rates import _degenerate
+from .rates import degenerate_interval
 from ..streams import stream
 from ..tables import DataError
 
 # %% auto #0
-__all__ = ['METRICS', 'AVERAGES', 'with_truth', 'confusion', 'count_labels', 'kinds', 'parts', 'scores', 'judge_metrics',
-           'published_f1']
+__all__ = ['METRICS', 'AVERAGES', 'with_truth', 'check_by', 'confusion', 'count_labels', 'kinds', 'parts', 'scores',
+           'judge_metrics', 'published_f1']
 
 # %% ../../nbs/measure/12_judges.ipynb #0b3c4ec6
 def with_truth(predictions: pl.DataFrame,   # a predictions table
@@ -29,7 +29,11 @@ def with_truth(predictions: pl.DataFrame,   # a predictions table
     right = pl.col("accepted").list.contains(pl.col("predicted")).fill_null(False)
     return predictions.with_columns(truth=pl.when(right).then("predicted").otherwise("gold"))
 
-def _check_by(frame: pl.DataFrame, by: Sequence[str], cluster: str | None = None) -> list[str]:
+def check_by(frame: pl.DataFrame,           # any table
+             by: str | Sequence[str],       # columns to group by
+             cluster: str | None = None,    # column of clusters
+            ) -> list[str]:                 # the columns to group by
+    "Columns that are there, and clusters without empty cells. Raises `DataError` otherwise."
     by = [by] if isinstance(by, str) else list(by)
     absent = [c for c in (*by, *([cluster] if cluster else [])) if c not in frame.columns]
     if absent: raise DataError(f"there is no column {', '.join(map(repr, absent))}; the table has {', '.join(frame.columns)}.")
@@ -45,7 +49,7 @@ def confusion(predictions: pl.DataFrame,                 # a predictions table
     Columns: `by`, gold, predicted, n (rows), share (of the rows with this gold, in [0, 1]). Every gold of a group has a row with every gold and every verdict
     of it, also where n is 0. Raises `DataError` for unknown columns or an empty table.
     """
-    rows, by = with_truth(predictions), _check_by(predictions, by)
+    rows, by = with_truth(predictions), check_by(predictions, by)
     counts = rows.group_by(*by, gold="truth", predicted="predicted").agg(n=pl.len().cast(pl.Int64))
     golds = counts.select(*by, "gold").unique()
     said = pl.concat([counts.select(*by, "predicted"), golds.rename({"gold": "predicted"})]).unique()
@@ -150,7 +154,7 @@ def _proportion(V, counts, scored, metric: str, average: str | None, interval: s
     repeat = units.astype(int)
     mean, se, lower, upper = cluster_mean(np.repeat(sizes, repeat), np.repeat(sums, repeat), level)
     G = int(units.sum())
-    if se is None: mean, se, lower, upper, method = _degenerate(mean, G, level, "one unit only" if G == 1 else "all units equal")
+    if se is None: mean, se, lower, upper, method = degenerate_interval(mean, G, level, "one unit only" if G == 1 else "all units equal")
     else: lower, upper, method = max(lower, 0.), min(upper, 1.), "clustered"
     return mean, se, lower, upper, G, int(k), int(n), method
 
@@ -204,7 +208,7 @@ def judge_metrics(predictions: pl.DataFrame,               # a predictions table
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     if bad := [m for m in metrics if m not in METRICS]: raise DataError(f"there is no metric {bad[0]!r}; there are {', '.join(METRICS)}.")
     if average == "binary" and positive is None: raise DataError("average='binary' needs positive=, the class that precision and recall are about.")
-    rows, by = with_truth(predictions), _check_by(predictions, by, cluster)
+    rows, by = with_truth(predictions), check_by(predictions, by, cluster)
     average = ("binary" if positive is not None else "macro") if average == "auto" else average
     if average != "each" and average != "binary" and "specificity" in metrics: raise DataError("specificity is about one class: give positive=, or average='each'.")
     known = {*rows["truth"], *rows["predicted"]}

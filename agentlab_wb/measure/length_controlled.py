@@ -10,7 +10,7 @@ import polars as pl
 from scipy import special
 from ..tables import DataError
 from .intervals import check_level, t_quantile
-from .win_rates import check_battles, sides, win_rate
+from .win_rates import check_battles, win_rate
 
 # %% auto #0
 __all__ = ['GRID', 'FOLDS', 'LEAST_ITEMS', 'OTHERS', 'LENGTH', 'l1_logistic', 'chosen_penalty', 'Rows', 'squash', 'fit_length',

@@ -9,7 +9,7 @@ import polars as pl
 from ..tables import DataError
 from ..streams import stream
 from .intervals import check_level, normal_quantile, t_quantile
-from .rates import POLICIES, _check_missing, _check_scale, pick_metric, with_outcome
+from .rates import POLICIES, check_missing, check_scale, pick_metric, with_outcome
 
 # %% auto #0
 __all__ = ['RATIOS', 'agent_baselines', 'range_baselines', 'normalized_score', 'ratio_katz', 'ratio_fieller',
@@ -146,8 +146,8 @@ def relative_improvement(runs: pl.DataFrame,              # a runs table
     if interval not in RATIOS: raise DataError(f"interval is {interval!r}; wanted one of {', '.join(RATIOS)}.")
     if missing == "bounds" or missing not in POLICIES: raise DataError(f"missing is {missing!r}; ratios take 'fail', 'drop' or 'error'.")
     if baseline not in runs["agent"]: raise DataError(f"no agent is called {baseline!r}; there are {', '.join(map(repr, runs['agent'].unique().sort().head(8)))}.")
-    metric = pick_metric(runs, metric); _check_scale(runs, metric)
-    tasks = _check_missing(with_outcome(runs, metric), missing).group_by("benchmark", "agent", "task").agg(value=pl.col("value").mean(), tries=pl.len()).sort("benchmark", "agent", "task")
+    metric = pick_metric(runs, metric); check_scale(runs, metric)
+    tasks = check_missing(with_outcome(runs, metric), missing).group_by("benchmark", "agent", "task").agg(value=pl.col("value").mean(), tries=pl.len()).sort("benchmark", "agent", "task")
     rows = []
     for (name,), part in tasks.group_by("benchmark", maintain_order=True):
         against = part.filter(agent=baseline)

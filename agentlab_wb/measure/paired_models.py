@@ -19,7 +19,7 @@ from .battle_cells import Cells, battle_cells
 __all__ = ['MODELS', 'TOLERANCE', 'sigmoid', 'probabilities', 'expected_points', 'log_likelihood', 'score', 'information',
            'Design', 'design', 'results_of', 'laplacian', 'hessian', 'gradient', 'Held', 'mean_zero', 'fixed',
            'inverse', 'penalty', 'fit', 'check_identified', 'tie_model_finite', 'backbone', 'finite_fits', 'fit_many',
-           'in_threads']
+           'map_blocks']
 
 # %% ../../nbs/measure/02d_paired_models.ipynb #2ddfb0a7
 MODELS = ("half", "davidson", "rao_kupper")
@@ -371,7 +371,7 @@ def fit_many(d: Design, results: np.ndarray, phi: np.ndarray, bread: np.ndarray,
     return out
 
 # %% ../../nbs/measure/02d_paired_models.ipynb #4907acee
-def in_threads(function, blocks: list) -> Iterator:
+def map_blocks(function, blocks: list) -> Iterator:
     "Results of the function for each block, in order."
     workers = min(len(blocks), os.cpu_count() or 1, 8)
     if workers <= 1: yield from map(function, blocks)

@@ -11,7 +11,7 @@ from scipy import sparse
 from ..tables import DataError
 from ..streams import stream
 from .intervals import check_level, t_quantile
-from .rates import POLICIES, _check_cluster, _degenerate, pick_metric
+from .rates import POLICIES, check_cluster, degenerate_interval, pick_metric
 
 # %% auto #0
 __all__ = ['MOST_CELLS', 'PASS_INTERVALS', 'FEW', 'countable', 'task_counts', 'subset_shares', 'pass_at_k', 'pass_hat_k',
@@ -93,7 +93,7 @@ def task_counts(runs: pl.DataFrame,                            # a runs table
     if missing not in POLICIES or missing == "bounds": raise DataError(f"missing is {missing!r}; counts take 'fail', 'drop' or 'error'.")
     if absent := [c for c in by if c not in runs.columns]: raise DataError(f"there is no column {', '.join(map(repr, absent))} to group by; the table has {', '.join(runs.columns)}.")
     if not runs.height: raise DataError("the runs table is empty: there is nothing to count.")
-    _check_cluster(runs, cluster)
+    check_cluster(runs, cluster)
     runs = _outcomes(runs, metric)
     keys = [*by, *(c for c in ("benchmark", "task") if c not in by), *([cluster] if cluster and cluster not in (*by, "task", "benchmark") else [])]
     unknown = runs["__success"].null_count()
@@ -193,7 +193,7 @@ def _group_rows(counts: pl.DataFrame, ks: np.ndarray, measure: str, interval: st
 def _row(mean, se, lower, upper, units: int, level: float, name: str, k: int) -> tuple:
     "Estimate, se, lower, upper, method; one-sided where all units are 0 or 1, null where there is nothing."
     if not units: return None, None, None, None, f"no task has {k} attempts"
-    if np.isnan(se): return _degenerate(float(mean), units, level, "one unit only" if units == 1 else "all units equal")
+    if np.isnan(se): return degenerate_interval(float(mean), units, level, "one unit only" if units == 1 else "all units equal")
     return float(mean), float(se), float(lower), float(upper), name
 
 # %% ../../nbs/measure/10_pass_k.ipynb #25eaafaf

@@ -12,7 +12,7 @@ from scipy import optimize, sparse
 from scipy.sparse.csgraph import connected_components
 from ..tables import DataError
 from ..streams import stream
-from .battle_cells import _named, core
+from .battle_cells import core, names_text
 from .bradley_terry import POINTS
 from .elo_mmr import check_contests
 from .intervals import check_level, normal_quantile
@@ -142,7 +142,7 @@ def check_met(graph: sparse.csr_matrix, agents: list[str]) -> None:
     parts, label = connected_components(graph, directed=True, connection="weak")
     if parts == 1: return
     groups = sorted(([n for n, p in zip(agents, label) if p == part] for part in range(parts)), key=len, reverse=True)
-    listed = "; ".join(f"group {i}: {_named(g)}" for i, g in enumerate(groups[:5], 1))
+    listed = "; ".join(f"group {i}: {names_text(g)}" for i, g in enumerate(groups[:5], 1))
     raise DataError(f"the agents fall into {parts} groups that never met in a contest, so their ratings cannot be compared ({listed}). Rate each group by itself, or add contests between them.")
 
 # %% ../../nbs/measure/08_plackett_luce.ipynb #feb4b329
@@ -313,7 +313,7 @@ def _ladder(contests: pl.DataFrame, rated: pl.DataFrame, outside: pl.DataFrame |
     "Elo points, ranks over all agents, and the record of each."
     shift = 1000.
     if anchor is not None:
-        if anchor[0] not in rated["agent"]: raise DataError(f"the anchor {anchor[0]!r} has no finite rating here; rated agents are {_named(sorted(rated['agent']), 20)}.")
+        if anchor[0] not in rated["agent"]: raise DataError(f"the anchor {anchor[0]!r} has no finite rating here; rated agents are {names_text(sorted(rated['agent']), 20)}.")
         shift = anchor[1] - POINTS * rated.filter(pl.col("agent") == anchor[0])["theta"].item()
     inner = rated.with_columns(side=pl.lit(0, pl.Int64))
     table = (inner if outside is None else pl.concat([inner, outside], how="diagonal_relaxed")).with_columns(key=pl.coalesce("theta", "lower", "upper", pl.lit(0.)))

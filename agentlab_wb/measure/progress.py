@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from ..tables import DataError
 from .intervals import check_level, cluster_mean
-from .rates import POLICIES, _check_cluster, success_rate
+from .rates import POLICIES, check_cluster, success_rate
 
 # %% auto #0
 __all__ = ['OUTCOMES', 'partial_credit', 'pick_progress', 'progress_rate', 'completion_shares', 'stopping_points',
@@ -64,7 +64,7 @@ def progress_rate(runs: pl.DataFrame,                             # a runs table
     gap_upper, n_tasks, n_attempts, n_unknown (without progress or success), column (where progress was read), method. All three are means over tasks of means over attempts, on the same attempts.
     """
     check_level(level); by, column = list(by), pick_progress(runs, column)
-    _check_cluster(runs, cluster)
+    check_cluster(runs, cluster)
     used = _both(runs, column, missing)
     if not used.height: raise DataError("no attempt has both progress and success, so nothing is left.")
     plain = used.with_columns(score=pl.col("__p"), success=pl.col("__s") == 1).drop("score_min", "score_max", strict=False)

@@ -11,7 +11,8 @@ from ..tables import DataError
 from .intervals import check_level, normal_quantile, t_quantile
 
 # %% auto #0
-__all__ = ['TIES', 'MEASURES', 'INTERVALS', 'kendall_tau', 'spearman_rho', 'rank_biased_overlap', 'rank_agreement']
+__all__ = ['TIES', 'MEASURES', 'INTERVALS', 'AGREEMENT_SCHEMA', 'kendall_tau', 'spearman_rho', 'rank_biased_overlap',
+           'agreement_row', 'check_agreement_options', 'rank_agreement']
 
 # %% ../../nbs/measure/17_rankings.ipynb #e97ee712
 def _scores(x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +143,14 @@ def _order(x: np.ndarray) -> list[tuple[int, ...]]:
     above = (_signs(x) < 0).sum(axis=1)                         # how many stand above
     return [tuple(np.flatnonzero(above == k).tolist()) for k in np.unique(above)]
 
-def _agreement(x: np.ndarray, y: np.ndarray, measure: str, p: float, ties: str, interval: str, level: float) -> dict:
+def agreement_row(x: np.ndarray,    # scores of the shared agents on the first board
+                  y: np.ndarray,    # on the second
+                  measure: str,     # one of `MEASURES`
+                  p: float,         # persistence of rank-biased overlap
+                  ties: str,        # one of `TIES`
+                  interval: str,    # one of `INTERVALS`
+                  level: float,     # confidence level
+                 ) -> dict:         # estimate, se, lower, upper, level, n, n_tied_first, n_tied_second, method
     "One row of `rank_agreement`."
     a, b = _signs(x), _signs(y)
     row = dict(estimate=None, se=None, lower=None, upper=None, level=level, n=len(x), n_tied_first=int((a == 0).sum() - len(x)) // 2, n_tied_second=int((b == 0).sum() - len(x)) // 2)
@@ -152,14 +160,20 @@ def _agreement(x: np.ndarray, y: np.ndarray, measure: str, p: float, ties: str, 
     se, lower, upper, method = _around(measure, estimate, a, b, interval, level)
     return row | dict(estimate=estimate, se=se, lower=lower, upper=upper, method=f"{'Kendall τ-b' if measure == 'kendall' else 'Spearman ρ'}, {method}")
 
-def _check_options(measure: str, p: float, ties: str, interval: str, level: float) -> None:
+def check_agreement_options(measure: str,     # one of `MEASURES`
+                            p: float,         # persistence, between 0 and 1
+                            ties: str,        # one of `TIES`
+                            interval: str,    # one of `INTERVALS`
+                            level: float,     # confidence level
+                           ) -> None:
+    "Raise `DataError` for an option that does not exist."
     if measure not in MEASURES: raise DataError(f"measure is {measure!r}; wanted one of {', '.join(MEASURES)}.")
     if interval not in INTERVALS: raise DataError(f"interval is {interval!r}; wanted one of {', '.join(INTERVALS)}.")
     if ties not in TIES: raise DataError(f"ties is {ties!r}; wanted one of {', '.join(TIES)}.")
     if not 0 < p < 1: raise DataError(f"p is {p!r}; wanted a number between 0 and 1, such as 0.9.")
     check_level(level)
 
-_SCHEMA = dict.fromkeys(("estimate", "se", "lower", "upper", "level"), pl.Float64) | dict.fromkeys(("n", "n_tied_first", "n_tied_second"), pl.Int64) | dict(method=pl.String)
+AGREEMENT_SCHEMA = dict.fromkeys(("estimate", "se", "lower", "upper", "level"), pl.Float64) | dict.fromkeys(("n", "n_tied_first", "n_tied_second"), pl.Int64) | dict(method=pl.String)
 
 def rank_agreement(x: Sequence[float],           # scores in one place, higher is better
                    y: Sequence[float],           # scores of the same agents in the other
@@ -175,5 +189,5 @@ def rank_agreement(x: Sequence[float],           # scores in one place, higher i
     Columns: estimate, se, lower, upper, level, n (agents), n_tied_first, n_tied_second (tied pairs), method. Estimate and limits are null with the reason in
     `method` where a list is all ties, or agents are too few. Raises `DataError` for lists that don't match, fewer than two agents, NaN, or unknown options.
     """
-    _check_options(measure, p, ties, interval, level)
-    return pl.DataFrame([_agreement(*_scores(x, y), measure, p, ties, interval, level)], schema=_SCHEMA)
+    check_agreement_options(measure, p, ties, interval, level)
+    return pl.DataFrame([agreement_row(*_scores(x, y), measure, p, ties, interval, level)], schema=AGREEMENT_SCHEMA)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from ..tables import DataError, check
 from ..streams import stream
-from .agreement import MOST_CATEGORIES, SCALES, Coded, _scale_of, code_labels, item_draws, label_groups, ratio_distance
+from .agreement import MOST_CATEGORIES, SCALES, Coded, code_labels, item_draws, label_groups, ratio_distance, scale_of
 from .intervals import check_level, wilson
 
 # %% auto #0
@@ -146,7 +146,7 @@ def _group_parts(labels: pl.DataFrame, group: str, by, scale, label, over, level
     kept = labels.filter(pl.col(group).is_not_null() & pl.col(label).is_not_null())
     if not kept.height: raise DataError(f"no row has a label and a {group}.")
     columns, parts = label_groups(kept, by)
-    return columns, [(key, part, _scale_of(part, scale, label, group)) for key, part in parts]
+    return columns, [(key, part, scale_of(part, scale, label, group)) for key, part in parts]
 
 # %% ../../nbs/measure/11b_rater_groups.ipynb #8d26eb18
 def group_agreement(labels: pl.DataFrame,                       # a labels table

@@ -12,7 +12,8 @@ from ..streams import stream
 from .intervals import beta_interval, bootstrap_mean, check_level, cluster_mean, exact, one_sided, wilson
 
 # %% auto #0
-__all__ = ['POLICIES', 'INTERVALS', 'pick_metric', 'with_outcome', 'status_counts', 'success_rate']
+__all__ = ['POLICIES', 'INTERVALS', 'pick_metric', 'with_outcome', 'check_missing', 'status_counts', 'check_cluster',
+           'degenerate_interval', 'success_rate', 'check_scale', 'rate_rows']
 
 # %% ../../nbs/measure/01_rates.ipynb #4269ea68
 POLICIES = ("fail", "drop", "error", "bounds")  # what to do with attempts that have no outcome
@@ -29,7 +30,10 @@ def with_outcome(runs: pl.DataFrame, metric: str) -> pl.DataFrame:
     known = value.is_not_null()
     return runs.with_columns(known=known, value=pl.when(known).then(value).otherwise(0.))
 
-def _check_missing(runs: pl.DataFrame, missing: str) -> pl.DataFrame:
+def check_missing(runs: pl.DataFrame,    # from `with_outcome`
+                  missing: str,          # one of `POLICIES`
+                 ) -> pl.DataFrame:      # the rows to use
+    "Rows under a policy for missing outcomes: `drop` leaves them out, the others keep all. Raises `DataError` for an unknown policy, and for missing outcomes where they are an error."
     if missing not in POLICIES: raise DataError(f"missing is {missing!r}; wanted one of {', '.join(POLICIES)}.")
     unknown = runs.height - runs["known"].sum()
     if missing == "error" and unknown: raise DataError(f"{unknown:,} of {runs.height:,} attempts have no outcome. Choose missing='fail', 'drop' or 'bounds'.")
@@ -56,7 +60,10 @@ def _per_cluster(runs: pl.DataFrame, by: Sequence[str], cluster: str | None) -> 
     if not cluster: return tasks.with_columns(size=pl.lit(1.), sum="value")
     return tasks.group_by([*by, "__cluster"], maintain_order=True).agg(size=pl.len().cast(pl.Float64), sum=pl.col("value").sum(), attempts=pl.col("attempts").sum())
 
-def _check_cluster(runs: pl.DataFrame, cluster: str | None) -> None:
+def check_cluster(runs: pl.DataFrame,     # a runs table
+                  cluster: str | None,    # column of clusters; None: every task by itself
+                 ) -> None:
+    "Raise `DataError` where the column of clusters is not there or has empty cells."
     if cluster is None: return
     if cluster not in runs.columns: raise DataError(f"there is no column {cluster!r} to cluster by; the table has {', '.join(runs.columns)}.")
     empty = runs[cluster].null_count()
@@ -75,7 +82,11 @@ def _choose(interval: str, counting: bool, cluster: str | None, group: str) -> s
     raise DataError(f"interval={interval!r} needs one attempt per task with outcome 0 or 1 and no clusters; {group} has repeats, partial scores or clusters. Use interval='cluster' or 'bootstrap'.")
 
 # %% ../../nbs/measure/01_rates.ipynb #5ef55366
-def _degenerate(mean: float, units: int, level: float, why: str) -> tuple[float, None, float | None, float | None, str]:
+def degenerate_interval(mean: float,     # of all units
+                        units: int,      # how many
+                        level: float,    # confidence level
+                        why: str,        # reason where there is no interval
+                       ) -> tuple[float, None, float | None, float | None, str]:  # estimate, se, lower, upper, method
     "All units alike: one-sided at 0 and 1, otherwise no interval, with the reason."
     if units >= 1 and mean <= 0: return 0., None, 0., float(one_sided(units, level)), f"one-sided exact, {units} units"
     if units >= 1 and mean >= 1: return 1., None, 1 - float(one_sided(units, level)), 1., f"one-sided exact, {units} units"
@@ -96,7 +107,7 @@ def _interval(chosen: str, sizes, sums, level: float, replicates: int, rng, prio
     if chosen in (*_COUNTING, "bayes"): return _counted(chosen, sums.sum(), len(sums), level, prior)
     if chosen == "cluster": mean, se, lower, upper = cluster_mean(sizes, sums, level)
     else: mean, se, lower, upper = bootstrap_mean(sizes, sums, level, replicates, rng)
-    if se is None: return _degenerate(mean, len(sizes), level, "one unit only" if len(sizes) == 1 else "all units equal")
+    if se is None: return degenerate_interval(mean, len(sizes), level, "one unit only" if len(sizes) == 1 else "all units equal")
     return mean, se, max(lower, 0.), min(upper, 1.), chosen
 
 # %% ../../nbs/measure/01_rates.ipynb #118ce18d
@@ -125,21 +136,31 @@ def success_rate(runs: pl.DataFrame,                              # a runs table
     if absent: raise DataError(f"there is no column {', '.join(map(repr, absent))} to group by; the table has {', '.join(runs.columns)}.")
     if not runs.height: raise DataError("the runs table is empty: there is nothing to count.")
     metric = pick_metric(runs, metric)
-    _check_scale(runs, metric); _check_cluster(runs, cluster)
+    check_scale(runs, metric); check_cluster(runs, cluster)
     marked = with_outcome(runs, metric)
-    used = _check_missing(marked, missing)
+    used = check_missing(marked, missing)
     options = dict(interval=interval, cluster=cluster, level=level, prior=prior, replicates=replicates, seed=seed)
-    rows = _rows(used, by, **options)
+    rows = rate_rows(used, by, **options)
     if missing == "bounds": rows = _bounded(marked, rows, by, options)
     return _with_counts(rows, marked, by, metric, missing, level)
 
 # %% ../../nbs/measure/01_rates.ipynb #e1df8e91
-def _check_scale(runs: pl.DataFrame, metric: str) -> None:
-    "A score on the benchmark's own range is no rate."
+def check_scale(runs: pl.DataFrame,    # a runs table
+                metric: str,           # 'success' or 'score'
+               ) -> None:
+    "Raise `DataError` for a score on the benchmark's own range, which is no rate."
     if metric == "score" and "score_min" in runs.columns and runs.filter((pl.col("score_min") != 0) | (pl.col("score_max") != 1)).height:
         raise DataError("scores have a range of their own (score_min, score_max), so their mean is no rate in [0, 1]. Bring them to [0, 1] first: (score - score_min) / (score_max - score_min).")
 
-def _rows(runs: pl.DataFrame, by: list[str], interval, cluster, level, prior, replicates, seed) -> pl.DataFrame:
+def rate_rows(runs: pl.DataFrame,            # from `with_outcome`
+              by: list[str],                 # columns of groups
+              interval: str,                 # one of `INTERVALS`
+              cluster: str | None,           # column of clusters, or None
+              level: float,                  # confidence level
+              prior: tuple[float, float],    # of the Beta interval
+              replicates: int,               # of the bootstrap
+              seed: int,                     # same seed, same numbers
+             ) -> pl.DataFrame:              # `by`, estimate, se, lower, upper, method, n
     "Estimate and interval of every group."
     out = []
     for key, part in _per_cluster(runs, by, cluster).group_by(by, maintain_order=True):
@@ -153,7 +174,7 @@ def _rows(runs: pl.DataFrame, by: list[str], interval, cluster, level, prior, re
 # %% ../../nbs/measure/01_rates.ipynb #50933598
 def _bounded(marked: pl.DataFrame, rows: pl.DataFrame, by: list[str], options: dict) -> pl.DataFrame:
     "Lower limit of the worst case, upper limit of the best: right whatever the missing outcomes were."
-    best = _rows(marked.with_columns(value=pl.when("known").then("value").otherwise(1.)), by, **options)
+    best = rate_rows(marked.with_columns(value=pl.when("known").then("value").otherwise(1.)), by, **options)
     return rows.join(best.select(*by, best_upper="upper"), on=by, nulls_equal=True, maintain_order="left").with_columns(
         upper="best_upper", se=pl.lit(None, pl.Float64), method=pl.col("method") + ", worst to best case").drop("best_upper")
 

@@ -11,11 +11,12 @@ import polars as pl
 from scipy import sparse
 from ..tables import DataError
 from ..streams import stream
-from .battle_cells import Cells, battle_cells, canonical, cells_of_rows, group_codes, group_matrix
-from .paired_models import Design, Held, backbone, check_identified, design, finite_fits, fit, fit_many, hessian, in_threads, information, inverse, mean_zero, results_of, score, tie_model_finite
+from .battle_cells import Cells, battle_cells, group_codes, group_matrix
+from .paired_models import Design, Held, backbone, check_identified, design, finite_fits, fit, fit_many, hessian, information, inverse, map_blocks, mean_zero, results_of, score, tie_model_finite
 
 # %% auto #0
-__all__ = ['meat', 'sandwich', 'Fitted', 'fitted', 'unit_weights', 'cell_counts', 'bootstrap', 'grouping', 'rank_ranges']
+__all__ = ['meat', 'sandwich', 'Fitted', 'fitted', 'unit_weights', 'cell_counts', 'cluster_results', 'finite_replicates',
+           'bootstrap', 'grouping', 'rank_ranges']
 
 # %% ../../nbs/measure/02e_rating_intervals.ipynb #9c49602b
 def _scores(d: Design, cells: Cells, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -122,11 +123,14 @@ def _resampler(f: Fitted, groups: sparse.csr_matrix | None, seed: int):
     if groups.nnz == len(cells.slots) == len(cells.count) and (groups.data == 1).all():   # every battle a slot: look its cluster up
         cluster = groups.tocsc().indices
         return lambda number, B: results_of(cells, unit_weights(stream(seed, "bradley_terry", number), B, G)[:, cluster], ties)
-    parts = [sparse.csr_matrix(p) for p in _cluster_results(cells, groups, ties)]
+    parts = [sparse.csr_matrix(p) for p in cluster_results(cells, groups, ties)]
     return lambda number, B: np.stack([(p.T @ w.T).T for w in [unit_weights(stream(seed, "bradley_terry", number), B, G)] for p in parts])
 
-def _cluster_results(cells: Cells, groups: sparse.csr_matrix, ties: str) -> list[sparse.csr_matrix]:
-    "Results of each slot within each cluster: one (G, S) table for each kind of result."
+def cluster_results(cells: Cells,                 # of the battles
+                    groups: sparse.csr_matrix,    # which cells belong to a cluster, shape (G, C)
+                    ties: str,                    # how ties are modelled
+                   ) -> list[sparse.csr_matrix]:  # one (G, S) table for each kind of result
+    "Results of each slot within each cluster."
     C, w, y = len(cells.slot), cells.weight, cells.outcome
     kinds = (w, w * y) if ties == "half" else (w * (y == 1), w * (y == .5), w * (y == 0))
     return [groups @ sparse.csr_matrix((k, (np.arange(C), cells.slot)), shape=(C, len(cells.slots))) for k in kinds]
@@ -138,7 +142,11 @@ def _sides(d: Design, results: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
     if d.ties == "half": return results, results[1], results[0] - results[1]
     return results, results[0] + results[1], results[2] + results[1]
 
-def _finite(f: Fitted, results: np.ndarray, joined: tuple[int, ...], spine: np.ndarray | None = None) -> np.ndarray:
+def finite_replicates(f: Fitted,                          # the fit
+                      results: np.ndarray,                # results of each replicate, (kinds, replicates, slots)
+                      joined: tuple[int, ...],            # anchored agents, which count as connected
+                      spine: np.ndarray | None = None,    # pairs that connect all agents, tried first
+                     ) -> np.ndarray:                     # True where it is finite
     "Which replicates have a finite maximum; with covariates the graph is necessary only, and the fit itself must tell."
     d = f.design
     if d.ridge: return np.ones(results.shape[1], bool)
@@ -160,9 +168,9 @@ def bootstrap(f: Fitted, groups: sparse.csr_matrix | None, replicates: int, seed
     def solve(number: int) -> np.ndarray:
         results = draw(number, min(size, replicates - number * size))
         out = fit_many(f.design, results, f.phi, f.bread, f.held)
-        out[~_finite(f, results, joined, spine)] = np.nan
+        out[~finite_replicates(f, results, joined, spine)] = np.nan
         return out
-    return np.concatenate(list(in_threads(solve, list(range(-(-replicates // size))))))
+    return np.concatenate(list(map_blocks(solve, list(range(-(-replicates // size))))))
 
 def grouping(battles: pl.DataFrame, cells: Cells, cluster: str | None) -> sparse.csr_matrix | None:
     "Battles of each cell by cluster; None where every battle is its own cluster."

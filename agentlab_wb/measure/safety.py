@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 from .intervals import check_level, wilson
-from .judges import _check_by
-from .rates import POLICIES, _check_cluster, _check_missing, pick_metric, success_rate, with_outcome
+from .judges import check_by
+from .rates import POLICIES, check_cluster, check_missing, pick_metric, success_rate, with_outcome
 from ..tables import DataError
 
 # %% auto #0
@@ -42,7 +42,7 @@ def safety_rates(runs: pl.DataFrame,                                  # a runs t
     Cases tagged with several values count in each; cases without a value stand under null. Attempts without a verdict are unknown, not unsafe, so the default drops and counts them
     (n_unknown); worst and best show what they could do. Raises `DataError` for absent columns.
     """
-    by, facets = _check_by(runs, by), [facets] if isinstance(facets, str) else list(facets)
+    by, facets = check_by(runs, by), [facets] if isinstance(facets, str) else list(facets)
     return success_rate(explode_facets(runs, facets), by=[*by, *facets], metric="success", missing=missing, cluster=cluster, level=level).sort(*by, *facets, nulls_last=True)
 
 # %% ../../nbs/measure/12d_safety.ipynb #fafa474c
@@ -59,10 +59,10 @@ def worst_case_safety(runs: pl.DataFrame,                          # a runs tabl
     Columns: `by`, attempts, estimate, se, lower, upper, level, n (tasks or clusters), n_tasks, n_short (tasks with fewer than k attempts, left out), mean_rate (safety rate
     of single attempts, same tasks), method. Raises `DataError` for a number of attempts that no task has.
     """
-    check_level(level); by = _check_by(runs, by, cluster); _check_cluster(runs, cluster)
+    check_level(level); by = check_by(runs, by, cluster); check_cluster(runs, cluster)
     if not runs.height: raise DataError("the runs table is empty: there is nothing to count.")
     if missing == "bounds" or missing not in POLICIES: raise DataError(f"missing is {missing!r}; wanted 'drop', 'fail' or 'error'.")
-    used = _check_missing(with_outcome(runs, pick_metric(runs, "success")), missing)
+    used = check_missing(with_outcome(runs, pick_metric(runs, "success")), missing)
     unit = [*dict.fromkeys([*by, "benchmark", "task", *([cluster] if cluster else [])])]
     tasks = used.group_by(unit, maintain_order=True).agg(n=pl.len().cast(pl.Int64), c=pl.col("value").sum())
     if not tasks.height: raise DataError("no attempt has a verdict.")
@@ -87,7 +87,7 @@ def refusal_balance(predictions: pl.DataFrame,                 # gold: what is r
 
     Columns: `by`, error, estimate, se, lower, upper, level, n (requests), hits, method. An agent that saw no request of a kind has a null with the reason. Raises `DataError` where no row has the label.
     """
-    check_level(level); by = _check_by(predictions, by)
+    check_level(level); by = check_by(predictions, by)
     if not predictions.height: raise DataError("the predictions table is empty: there is nothing to count.")
     if refuse not in {*predictions["gold"], *predictions["predicted"]}: raise DataError(f"no gold or prediction is {refuse!r}; labels are {', '.join(map(repr, sorted({*predictions['gold'], *predictions['predicted']})[:12]))}.")
     if predictions.select(pl.struct("item", *by).is_duplicated().any()).item(): raise DataError("a request stands twice in a group; take one reply a request, or add the column that tells them apart to by.")

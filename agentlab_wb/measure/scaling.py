@@ -11,7 +11,6 @@ import polars as pl
 from scipy import special
 from ..tables import DataError
 from .intervals import cluster_mean, check_level, one_sided, t_quantile, wilson
-from .rates import pick_metric
 
 # %% auto #0
 __all__ = ['FORMS', 'success_within', 'fit_scaling', 'predict_scaling', 'size_and_step']

@@ -4,7 +4,6 @@
 
 # %% ../../nbs/measure/10c_test_theory.ipynb #2cf683f4
 from __future__ import annotations
-from collections.abc import Sequence
 from dataclasses import dataclass
 import numpy as np
 import polars as pl
@@ -12,7 +11,7 @@ from scipy import stats
 from ..streams import stream
 from ..tables import DataError
 from .intervals import check_level, cluster_mean, normal_quantile, t_quantile, wilson
-from .rates import _check_missing, pick_metric, with_outcome
+from .rates import check_missing, pick_metric, with_outcome
 
 # %% auto #0
 __all__ = ['EMPTY_CELLS', 'ALPHA_INTERVALS', 'FORMULAS', 'FLAGS', 'Responses', 'responses', 'feldt', 'cronbach_alpha',
@@ -56,7 +55,7 @@ def responses(runs: pl.DataFrame,             # a runs table
     if not runs.height: raise DataError("the runs table is empty: there is nothing to count.")
     runs = runs.filter(pl.col("benchmark") == found[0] if benchmark is None else pl.col("benchmark") == benchmark)
     metric = pick_metric(runs, metric)
-    used = _check_missing(with_outcome(runs, metric), missing)
+    used = check_missing(with_outcome(runs, metric), missing)
     if not used.height: raise DataError("every attempt was left out, so there is no answer to look at. Use missing='fail'.")
     cells = used.group_by("agent", "task").agg(total=pl.col("value").sort().sum(), n=pl.len())   # sorted: same bytes whatever the row order
     agents, tasks = (tuple(cells[c].unique().sort()) for c in ("agent", "task"))

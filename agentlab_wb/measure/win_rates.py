@@ -12,7 +12,8 @@ from ..tables import DataError
 from .intervals import check_level, cluster_mean, one_sided, t_quantile, wilson
 
 # %% auto #0
-__all__ = ['OUTCOMES', 'ORDER', 'check_battles', 'sides', 'hard', 'win_rate', 'sign_test', 'position_bias', 'win_rate_by_order']
+__all__ = ['OUTCOMES', 'ORDER', 'check_battles', 'sides', 'hard', 'pair_rate', 'win_rate', 'sign_test', 'position_bias',
+           'win_rate_by_order']
 
 # %% ../../nbs/measure/02_win_rates.ipynb #5cfa8c85
 def check_battles(battles: pl.DataFrame) -> None:
@@ -44,9 +45,12 @@ def _prepared(battles: pl.DataFrame, outcomes: str, *columns: str) -> pl.DataFra
         if column not in battles.columns or battles[column].null_count(): raise DataError(f"column {column!r} is absent or has empty cells, so battles cannot be grouped by it.")
     return battles.with_columns(outcome=hard()) if outcomes == "hard" else battles
 
-# %% ../../nbs/measure/02_win_rates.ipynb #acb7424e
-def _rate(sizes: np.ndarray, sums: np.ndarray, level: float) -> tuple[float, float | None, float | None, float | None, str]:
-    "Estimate, se, lower, upper, method for one pair; one entry an item."
+# %% ../../nbs/measure/02_win_rates.ipynb #ae042a55
+def pair_rate(sizes: np.ndarray,    # battles of each item
+              sums: np.ndarray,     # points of each item
+              level: float,         # confidence level
+             ) -> tuple[float, float | None, float | None, float | None, str]:  # estimate, se, lower, upper, method
+    "Win rate of one pair from one entry an item: Wilson's interval for single yes-or-no battles, else clustered by item; one-sided where all are won or lost."
     mean, se, lower, upper = cluster_mean(sizes, sums, level)
     units = len(sizes)
     if (sizes == 1).all() and np.isin(sums, (0., 1.)).all():
@@ -69,11 +73,11 @@ def _rate_row(key: tuple, size: np.ndarray, total: np.ndarray, n: np.ndarray, wo
     "One row of the result, from the sums of its items."
     there = size > 0
     if not there.any(): raise DataError(f"all battles of {key[-2]!r} against {key[-1]!r} have weight 0.")
-    estimate, se, lower, upper, method = _rate(size[there], total[there], level)
+    estimate, se, lower, upper, method = pair_rate(size[there], total[there], level)
     n, won, lost = int(n.sum()), int(won.sum()), int(lost.sum())
     return (*key, estimate, se, lower, upper, level, int(there.sum()), n, won, n - won - lost, lost, method)
 
-# %% ../../nbs/measure/02_win_rates.ipynb #e27f676a
+# %% ../../nbs/measure/02_win_rates.ipynb #b7543590
 def win_rate(battles: pl.DataFrame,          # a battles table
              *,
              baseline: str | None = None,    # None: every pair; an agent: rates against it; 'all': against everybody
@@ -176,7 +180,7 @@ def position_bias(battles: pl.DataFrame,      # a battles table that knows the o
     table = pl.DataFrame(rows, schema=kinds, orient="row")
     return table.sort(*by) if by else table
 
-# %% ../../nbs/measure/02_win_rates.ipynb #5d02455c
+# %% ../../nbs/measure/02_win_rates.ipynb #fb8e8a4c
 def win_rate_by_order(battles: pl.DataFrame,     # a battles table that knows the order of the answers
                       *,
                       order: str = ORDER,        # column: +1 agent_a was shown first, −1 agent_b, 0 or null unknown

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 from ..tables import DataError
-from .charts import _agents, _domain, _dots, _step
+from .marks import axis_domain, dot_chart, ink_on, row_height
 from .render import Figure, guard
-from .theme import INK, PALETTE, contrast, format_interval, format_level, format_number, in_words, label, labels
+from .theme import INK, PALETTE, format_count, format_interval, format_level, format_number, in_words, label, labels
 
 # %% auto #0
 __all__ = ['AGGREGATE', 'PANELS', 'MOST_CURVES', 'IMPROVEMENT', 'HEAT', 'aggregate_chart', 'curves_chart', 'profile_curves_chart',
-           'budget_chart', 'improvement_chart', 'profile_heatmap']
+           'budget_shares_chart', 'improvement_chart', 'profile_heatmap']
 
 # %% ../../nbs/show/02j_aggregate_charts.ipynb #793e6182
 AGGREGATE = ("agent", "aggregate", "estimate", "lower", "upper", "level", "n_tasks", "n_runs", "method")   # columns that must be there
@@ -22,7 +22,7 @@ PANELS = {"iqm": "Interquartile mean", "mean": "Mean", "median": "Median", "opti
 
 def _panel(part: pl.DataFrame, shown: dict[str, str], order: list[str], name: str, level: str, first: bool, unit: str) -> alt.LayerChart:
     "One aggregate: a point on an interval for each agent."
-    ends = _domain([v for c in ("estimate", "lower", "upper") for v in part[c]])
+    ends = axis_domain([v for c in ("estimate", "lower", "upper") for v in part[c]])
     rows = [dict(agent=shown[r["agent"]], name=label(r["agent"], 1_000_000), at=r["estimate"], low=r["lower"], high=r["upper"], value=format_interval(r["estimate"], r["lower"], r["upper"]), tasks=format_number(r["n_tasks"], "count"), runs=format_number(r["n_runs"], "count"), method=label(r["method"], 90)) for r in part.iter_rows(named=True)]
     data = pl.DataFrame(rows, schema_overrides=dict(at=pl.Float64, low=pl.Float64, high=pl.Float64), infer_schema_length=None)
     x = dict(title=unit, scale=alt.Scale(domain=ends, nice=False, zero=False), axis=alt.Axis(tickCount=4, domain=False, ticks=False, labelFlush=False))
@@ -34,7 +34,7 @@ def _panel(part: pl.DataFrame, shown: dict[str, str], order: list[str], name: st
     for hollow in (False, True):
         points = data.filter(pl.col("low").is_null() == hollow)
         if points.height: layers.append(base.properties(data=points).mark_point(filled=not hollow).encode(x=alt.X("at", type="quantitative", **x)))
-    return alt.layer(*layers, title=alt.TitleParams(PANELS[name].replace(" (", "\n(").split("\n"), fontSize=12, fontWeight="normal", anchor="middle", frame="group", offset=6), width=190, height=_step(len(order)) * len(order))
+    return alt.layer(*layers, title=alt.TitleParams(PANELS[name].replace(" (", "\n(").split("\n"), fontSize=12, fontWeight="normal", anchor="middle", frame="group", offset=6), width=190, height=row_height(len(order)) * len(order))
 
 def aggregate_chart(frame: pl.DataFrame,                  # from `aggregate_scores`, one benchmark
                     *, title: str = "Aggregate scores",   # of the chart
@@ -52,7 +52,7 @@ def aggregate_chart(frame: pl.DataFrame,                  # from `aggregate_scor
     notes = [f"Point: estimate. Line: {level} interval."] + ["Hollow: no interval."] * bool(frame["lower"].null_count())
     chart = alt.hconcat(*panels, spacing=26, title=alt.TitleParams(title, subtitle=notes, offset=14))
     say = [f"{label(r['agent'])}, {format_interval(r['estimate'], r['lower'], r['upper'])}" for r in (ranked.row(0, named=True), ranked.row(-1, named=True))]
-    return Figure(chart, title, f"{title} of {_agents(ranked.height)} with {level} intervals: {in_words([PANELS[a] for a in there], 4)}. {PANELS[there[0]]} runs from {say[0]}, to {say[1]}.")
+    return Figure(chart, title, f"{title} of {format_count(ranked.height, 'agent')} with {level} intervals: {in_words([PANELS[a] for a in there], 4)}. {PANELS[there[0]]} runs from {say[0]}, to {say[1]}.")
 
 # %% ../../nbs/show/02j_aggregate_charts.ipynb #d033da95
 MOST_CURVES = len(PALETTE)
@@ -87,7 +87,7 @@ def curves_chart(frame: pl.DataFrame,          # one row an agent and place: age
     notes = [f"Line: estimate. Band: {level} interval."] + ["Without a band: no interval."] * (len(set(banded["agent"]) if banded.height else ()) < len(names))
     chart = alt.layer(*layers, title=alt.TitleParams(title, subtitle=notes, frame="bounds", offset=10), width=460, height=300)
     ends = [f"{a}, from {format_number(p['estimate'][0], 'percent')} to {format_number(p['estimate'][-1], 'percent')}" for a, p in ((label(a), frame.filter(agent=a).sort(x)) for a in order) if p.height]
-    return Figure(chart, title, f"{title} of {_agents(len(order))} with {level} bands; {x_title} from {format_number(frame[x].min())} to {format_number(frame[x].max())}. {'; '.join(ends)}.")
+    return Figure(chart, title, f"{title} of {format_count(len(order), 'agent')} with {level} bands; {x_title} from {format_number(frame[x].min())} to {format_number(frame[x].max())}. {'; '.join(ends)}.")
 
 def profile_curves_chart(frame: pl.DataFrame,                       # from `performance_profile`, one benchmark
                          *, title: str = "Performance profiles", agents: Sequence[str] | None = None) -> Figure:
@@ -95,13 +95,13 @@ def profile_curves_chart(frame: pl.DataFrame,                       # from `perf
     return curves_chart(frame, "threshold", title=title, x_title="score τ", y_title="Runs above τ", agents=agents)
 
 # %% ../../nbs/show/02j_aggregate_charts.ipynb #9268d617
-def budget_chart(frame: pl.DataFrame,          # from `success_by_steps`, one benchmark: agent, `x`, estimate, lower, upper, level, n, method
-                 x: str = "steps",             # column with the budget
-                 *, title: str,                # of the chart
-                 x_title: str,                 # with unit
-                 y_title: str,                 # of a share
-                 agents: Sequence[str] | None = None,  # in this order
-                ) -> Figure:                   # chart with title and alt text
+def budget_shares_chart(frame: pl.DataFrame,          # from `success_by_steps`, one benchmark: agent, `x`, estimate, lower, upper, level, n, method
+                        x: str = "steps",             # column with the budget
+                        *, title: str,                # of the chart
+                        x_title: str,                 # with unit
+                        y_title: str,                 # of a share
+                        agents: Sequence[str] | None = None,  # in this order
+                       ) -> Figure:                   # chart with title and alt text
     "Shares in percent at each budget, agents side by side with intervals. Raises `DataError` for more than six agents, more than twelve budgets, or an agent twice at one."
     frame = guard(frame, "budget chart", "agent", x, "estimate", "lower", "upper", "level", "n", "method").filter(pl.col("estimate").is_not_null())
     order, places = list(agents or frame["agent"].unique(maintain_order=True)), frame[x].unique().sort().to_list()
@@ -122,7 +122,7 @@ def budget_chart(frame: pl.DataFrame,          # from `success_by_steps`, one be
     notes = [f"Point: estimate. Line: {level} interval."] + ["Without a line: no interval."] * (lined.height < data.height)
     chart = alt.layer(*layers, title=alt.TitleParams(title, subtitle=notes, frame="bounds", offset=10), width=max(260, len(places) * max(30, 13 * len(names))), height=300)
     ends = [f"{label(a)}, from {format_number(p['estimate'][0], 'percent')} to {format_number(p['estimate'][-1], 'percent')}" for a, p in ((a, frame.filter(agent=a).sort(x)) for a in order) if p.height]
-    return Figure(chart, title, f"{title} of {_agents(len(order))} at {len(places):,} budgets with {level} intervals; {x_title} from {places[0]:g} to {places[-1]:g}. {'; '.join(ends)}.")
+    return Figure(chart, title, f"{title} of {format_count(len(order), 'agent')} at {len(places):,} budgets with {level} intervals; {x_title} from {places[0]:g} to {places[-1]:g}. {'; '.join(ends)}.")
 
 _SHAPES = ("circle", "diamond", "square", "triangle-up", "cross", "triangle-down")
 
@@ -140,10 +140,10 @@ def improvement_chart(frame: pl.DataFrame,                            # from `pr
     scale = lambda v: None if v is None else 100 * v
     drawn = [dict(estimate=scale(r["estimate"]), lower=scale(r["lower"]), upper=scale(r["upper"]), worst=None, best=None, label=f"over {shown[r['agent_b']]}" if one else f"{shown[r['agent_a']]} over {shown[r['agent_b']]}", name=f"{label(r['agent_a'], 1_000)} over {label(r['agent_b'], 1_000)}",
                   side=f"{r['n']:,}", value=format_interval(r["estimate"], r["lower"], r["upper"], "percent"), method=label(r["method"], 90)) for r in rows.iter_rows(named=True)]
-    ends = _domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + [50.], (0, 100))
+    ends = axis_domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + [50.], (0, 100))
     notes = [f"Point: estimate. Line: {level} interval. Dashed: even chances."] + ["Hollow: no interval."] * bool(rows["lower"].null_count())
     if one: notes = [f"How often a run of {label(rows['agent_a'][0])} beats one of the others.", *notes]
-    chart = _dots(drawn, ends, f"{'Runs that beat the other' if one else 'Runs of the first that beat the other'} (%), {level} interval", "tasks", dict(name="pair", value=f"probability, {level} interval", side="shared tasks", method="method"), [title, *notes])
+    chart = dot_chart(drawn, ends, f"{'Runs that beat the other' if one else 'Runs of the first that beat the other'} (%), {level} interval", "tasks", dict(name="pair", value=f"probability, {level} interval", side="shared tasks", method="method"), [title, *notes])
     even = alt.Chart(alt.Data(values=[{"even": 50}])).mark_rule(color=INK, strokeDash=[4, 3]).encode(x=alt.X("even", type="quantitative"))
     sure = rows.filter((pl.col("lower") > .5) | (pl.col("upper") < .5)).height
     return Figure(alt.layer(even, *chart.layer, title=chart.title, width=chart.width, height=chart.height), title, f"{title}: {rows.height:,} pairs with {level} intervals; {sure:,} intervals leave out 50 %.")
@@ -159,7 +159,7 @@ def _heat_row(r: dict, x: str, shown: dict, named: dict) -> dict:
     "One cell as the chart needs it."
     known = r["estimate"] is not None
     return dict(agent=shown[r["agent"]], x=named[r[x]], name=label(r["agent"], 1_000_000), place=label(r[x], 1_000_000), rate=100 * r["estimate"] if known else None, text=f"{100 * r['estimate']:.0f}" if known else "–",
-                ink=max(("#000000", "#ffffff"), key=lambda ink: contrast(ink, _shade(r["estimate"]))) if known else INK, value=format_interval(r["estimate"], r["lower"], r["upper"], "percent"), n=format_number(r["n"], "count"), method=label(r["method"], 90))
+                ink=ink_on(_shade(r["estimate"])) if known else INK, value=format_interval(r["estimate"], r["lower"], r["upper"], "percent"), n=format_number(r["n"], "count"), method=label(r["method"], 90))
 
 def profile_heatmap(frame: pl.DataFrame,                  # one row an agent and `x`: estimate, lower, upper, level, n, method
                     x: str = "row",                       # column across the top, such as a capability
@@ -193,7 +193,7 @@ def profile_heatmap(frame: pl.DataFrame,                  # one row an agent and
     chart = alt.layer(*layers, title=alt.TitleParams(title, subtitle=notes, frame="bounds", offset=12), width=alt.Step(44 if len(across) <= 14 else 34), height=alt.Step(24 if len(down) <= 30 else 20)).resolve_scale(color="independent")
     ends = [frame.filter(pl.col("estimate").is_not_null()).sort("estimate", "agent", x, descending=[d, False, False]) for d in (True, False)]
     said = f" Rates run from {_cell_text(ends[0], x)}, to {_cell_text(ends[1], x)}." if ends[0].height else ""
-    return Figure(chart, title, f"{title}: {_agents(len(down))} × {len(across):,} columns, {gaps:,} cells without a rate.{said} {level} intervals.")
+    return Figure(chart, title, f"{title}: {format_count(len(down), 'agent')} × {len(across):,} columns, {gaps:,} cells without a rate.{said} {level} intervals.")
 
 def _cell_text(frame: pl.DataFrame, x: str) -> str:
     r = frame.row(0, named=True)

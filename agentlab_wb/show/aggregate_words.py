@@ -7,11 +7,11 @@ from __future__ import annotations
 import polars as pl
 from ..tables import DataError
 from .render import guard
-from .theme import format_number, in_words, label
-from .words import _count, interval_text
+from .theme import format_count, format_number, in_words, label
+from .words import interval_text
 
 # %% auto #0
-__all__ = ['aggregate_sentence', 'improvement_sentence', 'profile_sentence', 'drop_sentence', 'progress_sentence',
+__all__ = ['aggregate_sentence', 'improvement_sentence', 'profile_sentence', 'level_drop_sentence', 'progress_sentence',
            'stopping_sentence', 'score_rule_sentence']
 
 # %% ../../nbs/show/04g_aggregate_words.ipynb #031c296d
@@ -33,7 +33,7 @@ def aggregate_sentence(frame: pl.DataFrame,           # from `aggregate_scores`,
     why = "" if not bare.height else f" {in_words(bare['agent'], 3)} {'has' if bare.height == 1 else 'have'} no interval ({bare['method'][0].removeprefix('no interval: ')})."
     lost = rows.filter(pl.col("n_absent") > 0)
     gaps = "" if not lost.height else f" {in_words(lost['agent'], 3)} {'lacks' if lost.height == 1 else 'lack'} tasks that others have (up to {lost['n_absent'].max():,}), so {'it is' if lost.height == 1 else 'they are'} not scored on the same ones."
-    return f"The {'lowest' if less else 'highest'} {names[aggregate]} of {_count(rows.height, 'agent')} is {value}.{about}{why}{gaps}"
+    return f"The {'lowest' if less else 'highest'} {names[aggregate]} of {format_count(rows.height, 'agent')} is {value}.{about}{why}{gaps}"
 
 # %% ../../nbs/show/04g_aggregate_words.ipynb #2fa694d2
 def improvement_sentence(row: dict) -> str:
@@ -42,7 +42,7 @@ def improvement_sentence(row: dict) -> str:
         if c not in row: raise DataError(f"improvement sentence: {c} is missing.")
     a, b = label(row["agent_a"]), label(row["agent_b"])
     if row["estimate"] is None: return f"{a} and {b} share no task, so they can't be compared."
-    facts = f"{interval_text(row['estimate'], row['lower'], row['upper'], row['level'])}, {_count(row['n'], 'shared task')}"
+    facts = f"{interval_text(row['estimate'], row['lower'], row['upper'], row['level'])}, {format_count(row['n'], 'shared task')}"
     if row["lower"] is not None and row["lower"] > .5: return f"A run of {a} beats a run of {b} on the same task more often than not: {facts}."
     if row["upper"] is not None and row["upper"] < .5: return f"A run of {b} beats a run of {a} on the same task more often than not: {a} wins {facts}."
     if row["lower"] is None: return f"A run of {a} beat a run of {b} in {facts}; {label(row['method'], 90)}."
@@ -60,10 +60,10 @@ def profile_sentence(frame: pl.DataFrame,   # from `rollup`
     if not known.height: return f"No agent has all cells, so there is no total. {missing}"
     first = known.row(0, named=True)
     without = totals.height - known.height
-    lacking = f" {_count(without, 'agent')} without a total." if without else ""
-    return f"The highest total of {_count(known.height, 'agent')} is {interval_text(first['estimate'], first['lower'], first['upper'], first['level'])}, by {in_words(known.filter(pl.col('estimate') == first['estimate'])['agent'])}.{lacking} {missing}"
+    lacking = f" {format_count(without, 'agent')} without a total." if without else ""
+    return f"The highest total of {format_count(known.height, 'agent')} is {interval_text(first['estimate'], first['lower'], first['upper'], first['level'])}, by {in_words(known.filter(pl.col('estimate') == first['estimate'])['agent'])}.{lacking} {missing}"
 
-def drop_sentence(row: dict) -> str:
+def level_drop_sentence(row: dict) -> str:
     "Does the rate of an agent fall from the easiest to the hardest level? Said only if the interval leaves out 0."
     if row["estimate"] is None: return f"{label(row['agent'])} was not tried at both {label(row['easiest'])} and {label(row['hardest'])} of {label(row['benchmark'])}."
     ends = f"from {format_number(row['rate_easiest'], 'percent')} at level {label(row['easiest'])} to {format_number(row['rate_hardest'], 'percent')} at level {label(row['hardest'])}"
@@ -82,7 +82,7 @@ def progress_sentence(frame: pl.DataFrame,   # from `progress_rate`, one benchma
     far, done = (best[c].row(0, named=True) for c in ("estimate", "success"))
     value = lambda r, s: interval_text(r["estimate" if not s else "success"], r["success_lower" if s else "lower"], r["success_upper" if s else "upper"], r["level"])
     same = set(best["estimate"]["agent"]) & set(best["success"]["agent"])
-    first = f"Of {_count(rows.height, 'agent')}, {in_words(best['estimate']['agent'])} {'gets' if best['estimate'].height == 1 else 'get'} furthest, with a mean {'progress' if rows['column'][0] == 'progress' else label(rows['column'][0])} of {value(far, False)}"
+    first = f"Of {format_count(rows.height, 'agent')}, {in_words(best['estimate']['agent'])} {'gets' if best['estimate'].height == 1 else 'get'} furthest, with a mean {'progress' if rows['column'][0] == 'progress' else label(rows['column'][0])} of {value(far, False)}"
     second = _finishing(best, same, value(done, True))
     wide = rows.sort("gap", "agent", descending=[True, False]).row(0, named=True)
     if not (rows["gap"].abs() > 1e-12).any(): return f"{first}{second} Progress and success are the same everywhere: nothing was completed in part."
@@ -105,7 +105,7 @@ def stopping_sentence(frame: pl.DataFrame,   # from `stopping_points`, one bench
         return f"{'successful' if good else 'unsuccessful'} attempts of an agent end after a median of {low if low == high else f'{low} to {high}'} steps"
     parts = [part(good) for good in (True, False) if rows.filter(success=good).height]
     failed = rows.filter(~pl.col("success"))
-    cut = f" {failed['n_at_most'].sum():,} of {_count(failed['n'].sum(), 'unsuccessful attempt')} took as many steps as any attempt at their task, so a limit may have cut them off." if failed.height and failed["n_at_most"].sum() else ""
+    cut = f" {failed['n_at_most'].sum():,} of {format_count(failed['n'].sum(), 'unsuccessful attempt')} took as many steps as any attempt at their task, so a limit may have cut them off." if failed.height and failed["n_at_most"].sum() else ""
     lost = rows.unique("agent")["n_left_out"].sum()
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}.{cut}{f' {lost:,} attempts have no steps or no success recorded.' if lost else ''}"
@@ -119,5 +119,5 @@ def score_rule_sentence(runs: pl.DataFrame) -> str:
     s, p, d = (known[c].cast(pl.Float64) for c in ("score", "progress", "success"))
     rules = {"progress itself": p, "success itself": d, "½ · progress + ½ · success (TheAgentCompany's partial credit)": .5 * p + .5 * d}
     fits = [name for name, value in rules.items() if ((s - value).abs() < 1e-6).all()]
-    n = _count(known.height, "attempt")
+    n = format_count(known.height, "attempt")
     return f"The score is {fits[0]} for all {n} where all three are known." if fits else f"The score is neither progress, nor success, nor half of each, for {n} where all three are known."

@@ -9,9 +9,9 @@ import math
 import altair as alt
 import polars as pl
 from ..tables import DataError
-from .charts import _domain, _dots, _step
+from .marks import axis_domain, dot_chart, ink_on
 from .render import Figure, guard
-from .theme import BLUE, INK, contrast, format_interval, format_level, format_number, label, labels
+from .theme import BLUE, INK, format_interval, format_level, format_number, label, labels
 
 # %% auto #0
 __all__ = ['AGREEMENT', 'RULE_NAMES', 'agreement_chart', 'group_matrix_chart', 'disagreement_chart', 'aggregation_chart']
@@ -42,10 +42,10 @@ def agreement_chart(frame: pl.DataFrame,               # from `agreement` or `gr
     if len(set(full)) < len(full): raise DataError(f"agreement chart: {label(next(f for f in full if full.count(f) > 1))!r} stands twice. Name rows by more columns than {', '.join(names)}.")
     shown = labels(full, 42)
     drawn = [_row(r, shown[f], label(f, 1_000)) for f, r in zip(full, rows.iter_rows(named=True))]
-    ends = _domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + [mark])
+    ends = axis_domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + [mark])
     notes = [f"Point: estimate. Line: {level} interval. Dashed: {'chance' if mark == 0 else format_number(mark)}."] + ["Hollow point: no interval could be computed."] * any(r["lower"] is None and r["upper"] is None for r in drawn)
     if frame.height > rows.height: notes.append(f"Not drawn: {frame.height - rows.height:,} without an estimate.")
-    chart = _dots(drawn, ends, f"{axis}, {level} interval", "Items", dict(name="of", value=f"estimate, {level} interval", n="items", raters="raters", method="method"), [title, *notes])
+    chart = dot_chart(drawn, ends, f"{axis}, {level} interval", "Items", dict(name="of", value=f"estimate, {level} interval", n="items", raters="raters", method="method"), [title, *notes])
     line = alt.Chart(alt.Data(values=[{"mark": mark}])).mark_rule(strokeDash=[4, 3], opacity=.7, color=INK).encode(x=alt.X("mark", type="quantitative"))
     low, high = (min(drawn, key=lambda r: r["estimate"]), max(drawn, key=lambda r: r["estimate"]))
     text = f"{title}: {len(drawn):,} coefficients with {level} intervals, from {low['name'][:60]}, {low['value']}, to {high['name'][:60]}, {high['value']}."
@@ -61,7 +61,7 @@ def _matrix_cells(rows: pl.DataFrame, shown: dict[str, str], low: float, high: f
     cells = []
     for r in rows.iter_rows(named=True):
         fill = _shade(r["estimate"], low, high)
-        fact = dict(fill=fill, ink=max(("#000000", "#ffffff"), key=lambda ink: contrast(ink, fill)), text=f"{round(r['estimate'], 2) + 0.:.2f}".replace("-", "−"),
+        fact = dict(fill=fill, ink=ink_on(fill), text=f"{round(r['estimate'], 2) + 0.:.2f}".replace("-", "−"),
                     value=format_interval(r["estimate"], r["lower"], r["upper"]), n=format_number(r["n"], "count"), method=label(r["method"], 200), a=label(r["group_a"], 1_000), b=label(r["group_b"], 1_000))
         cells.append(fact | dict(row=shown[r["group_b"]], column=shown[r["group_a"]]))
     return pl.DataFrame(cells)
@@ -122,6 +122,6 @@ def aggregation_chart(frame: pl.DataFrame,                                  # fr
     level, title, word = _one_level(rows, "aggregation chart"), label(title, 70), label(positive, 40)
     drawn = [dict(label=RULE_NAMES.get(r["rule"], label(r["rule"])), name=r["rule"], **{c: None if r[c] is None else 100 * r[c] for c in ("estimate", "lower", "upper")}, worst=None, best=None, side=format_number(r["n_flip"], "count"),
                   value=format_interval(r["estimate"], r["lower"], r["upper"], "percent"), n=format_number(r["n"], "count"), method=label(r["method"])) for r in rows.iter_rows(named=True)]
-    ends = _domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])], (0, 100))
-    chart = _dots(drawn, ends, f"Items that are {word} (%), {level} interval", "Changed", dict(name="rule", value=f"share, {level} interval", side="items changed", n="items", method="method"), [title, f"Point: share of items. Line: {level} interval.", "Changed: items with another verdict than under the majority."])
+    ends = axis_domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])], (0, 100))
+    chart = dot_chart(drawn, ends, f"Items that are {word} (%), {level} interval", "Changed", dict(name="rule", value=f"share, {level} interval", side="items changed", n="items", method="method"), [title, f"Point: share of items. Line: {level} interval.", "Changed: items with another verdict than under the majority."])
     return Figure(chart, title, f"{title}: share of {drawn[0]['n']} items that are {word}. " + "; ".join(f"{r['label']}, {r['value']}, {r['side']} changed" for r in drawn) + ".")

@@ -7,8 +7,8 @@ from __future__ import annotations
 import polars as pl
 from ..tables import DataError
 from .render import guard
-from .theme import format_interval, format_level, format_number, in_words, label
-from .words import _count, _span
+from .theme import format_count, format_interval, format_level, format_number, in_words, label
+from .words import span_text
 
 # %% auto #0
 __all__ = ['agreement_sentence', 'association_sentence', 'split_sentence', 'aggregation_sentence']
@@ -31,9 +31,9 @@ def agreement_sentence(row: dict,                   # one row of `agreement`
     name, _, how = row["method"].partition("; ")
     about = f" of {label(what, 80)}" if what else ""
     if row["estimate"] is None: return f"Agreement{about} cannot be computed: {label(row['method'].removeprefix('undefined: '), 160)}."
-    inside = "no interval" if row["lower"] is None and row["upper"] is None else f"{format_level(row['level'])} interval {_span(row['lower'], row['upper'], 'number')}"
+    inside = "no interval" if row["lower"] is None and row["upper"] is None else f"{format_level(row['level'])} interval {span_text(row['lower'], row['upper'], 'number')}"
     alone = f"; {row['n_alone']:,} with a single rating left out" if row["n_alone"] else ""
-    return f"{label(name, 100)}{about} is {format_number(row['estimate'])} ({inside}; {label(how, 120)}), from {_count(row['n_labels'], 'label')} of {_count(row['n'], 'item')} by {_count(row['n_raters'], 'rater')}{alone}.{_against_chance(row)}"
+    return f"{label(name, 100)}{about} is {format_number(row['estimate'])} ({inside}; {label(how, 120)}), from {format_count(row['n_labels'], 'label')} of {format_count(row['n'], 'item')} by {format_count(row['n_raters'], 'rater')}{alone}.{_against_chance(row)}"
 
 # %% ../../nbs/show/04e_agreement_words.ipynb #0fdf915b
 def association_sentence(frame: pl.DataFrame,          # from `group_association`, one aspect, with a column p_adjusted
@@ -49,9 +49,9 @@ def association_sentence(frame: pl.DataFrame,          # from `group_association
     for word, part in (("more", sure.filter((pl.col("difference") > 0) & (pl.col("difference_lower") > 0))), ("less", sure.filter((pl.col("difference") < 0) & (pl.col("difference_upper") < 0)))):
         said = [f"{label(r['group'])} ({format_number(r['within'])} within, {format_number(r['across'])} with the rest, p = {format_number(r['p_adjusted'], 'p')})".replace("p = <", "p <") for r in part.iter_rows(named=True)]
         if said: parts.append(f"raters who agree {word} with each other than with the rest: {', '.join(said)}")
-    untested = f" {_count(frame.height - frame['p_adjusted'].count(), 'group')} could not be tested." if frame["p_adjusted"].null_count() else ""
+    untested = f" {format_count(frame.height - frame['p_adjusted'].count(), 'group')} could not be tested." if frame["p_adjusted"].null_count() else ""
     if not frame["p_adjusted"].count(): return f"By {label(what)}: differences between agreement within groups and with the rest were not tested."
-    if not parts: return f"By {label(what)}: for none of {_count(frame['p_adjusted'].count(), 'group')} is agreement within the group distinguishable from agreement with the rest ({format_level(level)} level, corrected).{untested}"
+    if not parts: return f"By {label(what)}: for none of {format_count(frame['p_adjusted'].count(), 'group')} is agreement within the group distinguishable from agreement with the rest ({format_level(level)} level, corrected).{untested}"
     return f"By {label(what)}: {'; '.join(parts)} ({format_level(level)} level, corrected).{untested}"
 
 # %% ../../nbs/show/04e_agreement_words.ipynb #0f6b980f
@@ -64,7 +64,7 @@ def split_sentence(frame: pl.DataFrame,     # from `item_disagreement`
     if not rows.height: return f"No item{about} has two ratings."
     agree, tied, half = (rows["against"] == 0).sum(), (rows["n_tied"] > 1).sum(), (rows["against"] >= .5).sum()
     share = lambda k: f"{k:,} ({format_number(k / rows.height, 'percent')})"
-    return f"Of {_count(rows.height, 'item')}{about} with two ratings or more, all raters agree on {share(agree)}; on {share(half)} no label has more than half of the ratings, and on {share(tied)} the first place is shared."
+    return f"Of {format_count(rows.height, 'item')}{about} with two ratings or more, all raters agree on {share(agree)}; on {share(half)} no label has more than half of the ratings, and on {share(tied)} the first place is shared."
 
 def aggregation_sentence(frame: pl.DataFrame,     # from `aggregation_effect`, one aspect or group
                          positive: str,           # what items are called that are, such as "unsafe"
@@ -74,7 +74,7 @@ def aggregation_sentence(frame: pl.DataFrame,     # from `aggregation_effect`, o
     if frame["rule"].n_unique() < frame.height: raise DataError("aggregation sentence: a rule stands twice. Choose one aspect or group.")
     shares = [f"{format_interval(r['estimate'], r['lower'], r['upper'], 'percent')} ({r['rule']})" for r in frame.iter_rows(named=True)]
     most = frame.sort("n_flip", "rule", descending=[True, False]).row(0, named=True)
-    change = f"Against the majority, the rule {most['rule']} changes the verdict on {most['n_flip']:,} of {_count(most['n'], 'item')}." if most["n_flip"] else f"No rule changes any verdict on {_count(most['n'], 'item')}."
+    change = f"Against the majority, the rule {most['rule']} changes the verdict on {most['n_flip']:,} of {format_count(most['n'], 'item')}." if most["n_flip"] else f"No rule changes any verdict on {format_count(most['n'], 'item')}."
     single = frame["n_single"][0] if "n_single" in frame.columns else 0
     if single: change += f" On {single:,} of them there is one label, so all rules agree."
     return f"Items that are {label(positive)}: {in_words(shares, 6, 80)}; {format_level(frame['level'][0])} intervals. {change}"

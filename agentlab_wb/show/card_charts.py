@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 from ..tables import STATUSES, DataError
 from .render import Figure, guard
-from .theme import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION, format_number, label, labels
+from .theme import BLUE, INK, ORANGE, PURPLE, VERMILLION, format_number, label, labels
 
 # %% auto #0
 __all__ = ['MOST_BARS', 'gaps_chart', 'status_chart']

@@ -7,9 +7,9 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 from ..tables import DataError
-from .charts import _domain, _dots, _step
+from .marks import axis_domain, dot_chart, row_height
 from .render import Figure, guard
-from .theme import BLUE, EMPTY, GREEN, INK, ORANGE, VERMILLION, format_interval, format_level, format_number, label, labels
+from .theme import BLUE, GREEN, INK, ORANGE, VERMILLION, format_interval, format_level, format_number, label, labels
 
 # %% auto #0
 __all__ = ['COLOURS', 'KIND_NAMES', 'SMALLEST', 'verdict_counts', 'verdict_chart', 'claim_interval_chart', 'comparisons',
@@ -50,7 +50,7 @@ def verdict_chart(audit: pl.DataFrame,                   # from `audit_claims`
     numbers = alt.Chart(data.with_columns(middle=(pl.col("begin") + pl.col("end")) / 2)).mark_text(color="#FFFFFF", fontSize=12).encode(y=y, x=at("middle"), text=alt.Text("written", type="nominal"))
     said = "; ".join(f"{v} {data.filter(verdict=v)['count'].sum():,}" for v in used)
     heading = alt.TitleParams(label(title, 70), subtitle=[f"{audit.height:,} claims by kind of number"], frame="bounds", offset=10)
-    return Figure(alt.layer(bars, numbers, title=heading, width=440, height=alt.Step(_step(len(kinds)))), label(title, 70), f"{label(title, 70)}: {audit.height:,} claims by kind of number and verdict. {said}.")
+    return Figure(alt.layer(bars, numbers, title=heading, width=440, height=alt.Step(row_height(len(kinds)))), label(title, 70), f"{label(title, 70)}: {audit.height:,} claims by kind of number and verdict. {said}.")
 
 # %% ../../nbs/show/02l_claims_charts.ipynb #9e25c654
 def _claim_row(row: dict, shown: str) -> dict:
@@ -68,8 +68,8 @@ def claim_interval_chart(audit: pl.DataFrame,                         # from `au
     if not known.height: raise DataError("claim interval chart: no claim is a share of a known n, so there is nothing to draw.")
     level, shown = format_level(known["level"][0]), labels(known["claim_id"], 38)
     rows = [_claim_row(r, shown[r["claim_id"]]) for r in known.iter_rows(named=True)]
-    ends = _domain([r[c] for r in rows for c in ("lower", "upper")], (0., 100.))
-    chart = _dots(rows, ends, f"Published share (percent), {level} interval", "count", dict(name="claim", about="what", value=f"share, {level} interval", n="n", method="method"),
+    ends = axis_domain([r[c] for r in rows for c in ("lower", "upper")], (0., 100.))
+    chart = dot_chart(rows, ends, f"Published share (percent), {level} interval", "count", dict(name="claim", about="what", value=f"share, {level} interval", n="n", method="method"),
                   [label(title, 70), f"Point: as published. Line: {level} interval (Wilson), if the units are independent."])
     odd = known.filter(~pl.col("whole")).height
     return Figure(chart, label(title, 70), f"{label(title, 70)}: {known.height:,} claims with {level} intervals, from {rows[0]['label']}, {rows[0]['value']}, to {rows[-1]['label']}, {rows[-1]['value']}. {odd:,} are no whole count of their n.")
@@ -104,4 +104,4 @@ def pairing_chart(audit: pl.DataFrame,                              # from `audi
     layers.append(alt.Chart(data).mark_text(align="left", baseline="middle").encode(y=base.encoding.y, x=alt.value(454), text=alt.Text("side", type="nominal")))
     heading = alt.TitleParams(label(title, 70), subtitle=[f"Line: McNemar mid-p over every pairing of the tasks. Dashed: {alpha:.6g}. Diamond: p if the samples were independent."], frame="bounds", offset=10)
     said = "; ".join(f"{v} {data.filter(verdict=v).height:,}" for v in used)
-    return Figure(alt.layer(*layers, title=heading, width=440, height=alt.Step(_step(data.height))), label(title, 70), f"{label(title, 70)}: range of p over every pairing for {data.height:,} comparisons. {said}. {data['label'][0]}, p {data['span'][0]}, to {data['label'][-1]}, p {data['span'][-1]}.")
+    return Figure(alt.layer(*layers, title=heading, width=440, height=alt.Step(row_height(data.height))), label(title, 70), f"{label(title, 70)}: range of p over every pairing for {data.height:,} comparisons. {said}. {data['label'][0]}, p {data['span'][0]}, to {data['label'][-1]}, p {data['span'][-1]}.")

@@ -7,8 +7,7 @@ from __future__ import annotations
 import polars as pl
 from .claims_charts import COLOURS, comparisons
 from .render import guard
-from .theme import format_level, format_number, in_words, label
-from .words import _count
+from .theme import format_count, format_number, in_words, label
 
 # %% auto #0
 __all__ = ['claims_sentence', 'reasons_sentence', 'verdict_sentences', 'whole_sentence', 'gains_sentences', 'chain_sentences']
@@ -21,7 +20,7 @@ def claims_sentence(audit: pl.DataFrame,   # from `audit_claims`
     of_size = frame.filter(pl.col("n_source").str.starts_with("size of ").fill_null(False)).height
     n = frame.filter(pl.col("n").is_not_null()).height
     judged = frame.filter(pl.col("p_max").is_not_null()).height
-    return (f"{_count(frame.height, 'claim')}: {n:,} with an n ({n - of_size:,} stated, {of_size:,} taken from the size of the benchmark), {frame.filter(pl.col('estimate').is_not_null()).height:,} of them shares that get an interval. "
+    return (f"{format_count(frame.height, 'claim')}: {n:,} with an n ({n - of_size:,} stated, {of_size:,} taken from the size of the benchmark), {frame.filter(pl.col('estimate').is_not_null()).height:,} of them shares that get an interval. "
             f"{judged:,} belong to a comparison that can be tested; {frame.filter(pl.col('verdict') == 'cannot be judged').height:,} cannot be judged at all.")
 
 def reasons_sentence(audit: pl.DataFrame) -> str:   # empty where all can be judged
@@ -29,7 +28,7 @@ def reasons_sentence(audit: pl.DataFrame) -> str:   # empty where all can be jud
     why = guard(audit, "reasons sentence", "verdict", "reason", most=None).filter(pl.col("verdict") == "cannot be judged").with_columns(why=pl.col("reason").str.replace(r"; would (not )?hold .*$", ""))
     if not why.height: return ""
     counts = why.group_by("why").agg(count=pl.len()).sort("count", "why", descending=[True, False])
-    return f"Why {_count(why.height, 'claim')} cannot be judged: " + "; ".join(f"{label(r['why'], 120)} ({r['count']:,})" for r in counts.iter_rows(named=True)) + "."
+    return f"Why {format_count(why.height, 'claim')} cannot be judged: " + "; ".join(f"{label(r['why'], 120)} ({r['count']:,})" for r in counts.iter_rows(named=True)) + "."
 
 # %% ../../nbs/show/04i_claims_words.ipynb #f08c552c
 def verdict_sentences(audit: pl.DataFrame) -> list[str]:   # one sentence a verdict; empty where nothing can be compared
@@ -38,7 +37,7 @@ def verdict_sentences(audit: pl.DataFrame) -> list[str]:   # one sentence a verd
     rows = comparisons(frame)
     if not rows.height: return []
     alpha = f"{1 - rows['level'][0]:.6g}"
-    said = [f"{_count(rows.height, 'comparison')} can be tested, each by the range of McNemar's mid-p over every pairing of its tasks against {alpha}, if both agents were scored once on the same tasks."]
+    said = [f"{format_count(rows.height, 'comparison')} can be tested, each by the range of McNemar's mid-p over every pairing of its tasks against {alpha}, if both agents were scored once on the same tasks."]
     ends = {"holds under any pairing": (f"holds under any pairing: p < {alpha} however the tasks are paired", f"hold under any pairing: p < {alpha} however the tasks are paired"),
             "depends on the pairing": ("depends on the pairing, which is not published", "depend on the pairing, which is not published"),
             "holds under none": (f"holds under no pairing: p ≥ {alpha} for all of them, so these numbers show no difference", f"hold under no pairing: p ≥ {alpha} for all of them, so these numbers show no difference")}
@@ -56,7 +55,7 @@ def whole_sentence(audit: pl.DataFrame) -> str:   # empty where no share has an 
     fit = lambda r: f"a mean of {r['attempts_fit']} attempts would fit" if r["attempts_fit"] is not None else "no mean of up to 10 attempts fits"
     parts = [f"{label(r['claim_id'])} ({r['value']:g} % of {r['n']:,}; {fit(r)})" for r in odd.head(14).iter_rows(named=True)]
     more = f", and {odd.height - 14:,} more" if odd.height > 14 else ""
-    return f"{odd.height:,} of {_count(rows.height, 'share')} with an n {'are' if odd.height != 1 else 'is'} no whole count of it: {', '.join(parts)}{more}. Averaged attempts, partial credit or another n explain that; it is no error by itself."
+    return f"{odd.height:,} of {format_count(rows.height, 'share')} with an n {'are' if odd.height != 1 else 'is'} no whole count of it: {', '.join(parts)}{more}. Averaged attempts, partial credit or another n explain that; it is no error by itself."
 
 # %% ../../nbs/show/04i_claims_words.ipynb #7510a911
 def gains_sentences(gains: pl.DataFrame) -> list[str]:   # from `gain_arithmetic`
@@ -86,5 +85,5 @@ def chain_sentences(chains: pl.DataFrame) -> list[str]:   # from `claim_chains`
         said.append(f"{label(r['claim_id'])}: {r['sum']} % ({r['lower']:.1f} to {r['upper']:.1f} % with rounding); {found[r['agrees']]}{stated}.")
     repeated = chains.filter(~pl.col("sum").str.contains("=", literal=True))
     wrong = repeated.filter(~pl.col("agrees"))["claim_id"].to_list()
-    if repeated.height: said.append(f"{_count(repeated.height, 'claim')} repeat{'s' * (repeated.height == 1)} the number of another claim as baseline" + (f"; not the same number: {in_words(wrong)}." if wrong else ", and the numbers agree."))
+    if repeated.height: said.append(f"{format_count(repeated.height, 'claim')} repeat{'s' * (repeated.height == 1)} the number of another claim as baseline" + (f"; not the same number: {in_words(wrong)}." if wrong else ", and the numbers agree."))
     return said

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 from ..tables import DataError
-from .charts import _agents, _domain, _step
+from .marks import axis_domain, row_height
 from .render import Figure, guard
-from .theme import BLUE, INK, ORANGE, PALETTE, contrast, format_interval, format_level, format_number, in_words, label, labels
+from .theme import BLUE, INK, ORANGE, PALETTE, contrast, format_count, format_interval, format_level, format_number, in_words, label, labels
 
 # %% auto #0
 __all__ = ['RATES', 'SHAPES', 'MOST_SERIES', 'MOST_POINTS', 'QUARTERS', 'rates_chart', 'win_rate_chart', 'position_bias_chart',
-           'history_chart', 'quarters_chart']
+           'contest_history_chart', 'quarters_chart']
 
 # %% ../../nbs/show/02b_contest_charts.ipynb #9c9929cb
 RATES = ("agent", "series", "estimate", "lower", "upper", "level", "n")   # columns that must be there
@@ -42,7 +42,7 @@ def _rates(rows: list[dict], agents: list[str], series: list[str], axis: str, he
     "Points on intervals, one band a row, series side by side within it; with `half` a line at one half."
     numbers = dict(rate=pl.Float64, low=pl.Float64, high=pl.Float64)
     data = pl.DataFrame(rows, schema_overrides=numbers, infer_schema_length=None)
-    ends = _domain([*data["rate"], *data["low"], *data["high"]], (0, 100))
+    ends = axis_domain([*data["rate"], *data["low"], *data["high"]], (0, 100))
     colour = alt.Color("series", type="nominal", title=None, scale=alt.Scale(domain=series, range=list(PALETTE[:len(series)])), legend=alt.Legend(orient="top", direction="horizontal", columns=3, labelLimit=260) if len(series) > 1 else None)
     shape = alt.Shape("series", type="nominal", title=None, scale=alt.Scale(domain=series, range=list(SHAPES[:len(series)])), legend=colour.to_dict()["legend"])
     y = alt.Y("agent", type="nominal", title=None, scale=alt.Scale(domain=agents, paddingInner=.5, paddingOuter=.25), axis=alt.Axis(domain=False, ticks=False, grid=False, labelPadding=12))
@@ -54,7 +54,7 @@ def _rates(rows: list[dict], agents: list[str], series: list[str], axis: str, he
     lines, points = data.filter(pl.col("low").is_not_null() & pl.col("high").is_not_null()), data.filter(pl.col("rate").is_not_null())
     if lines.height: layers.append(base.properties(data=lines).mark_rule().encode(x=alt.X("low", type="quantitative", **x), x2="high"))
     if points.height: layers.append(base.properties(data=points).mark_point(filled=True).encode(x=alt.X("rate", type="quantitative", **x), shape=shape))
-    height = max(_step(len(agents)), 11 * len(series) + 14)
+    height = max(row_height(len(agents)), 11 * len(series) + 14)
     return alt.layer(*layers, title=alt.TitleParams(heading[0], subtitle=heading[1:], frame="bounds", offset=10), width=440, height=height * len(agents))
 
 def rates_chart(frame: pl.DataFrame,           # one row an agent and series: agent, series, estimate, lower, upper, level, n
@@ -73,7 +73,7 @@ def rates_chart(frame: pl.DataFrame,           # one row an agent and series: ag
     tips = dict(name="agent", series="series", value=f"rate, {level} interval", n="n", method="method")
     chart = _rates(rows, agents, series, f"{axis} (%), {level} interval", [title, *notes], tips, half)
     said = [f"{r['agent']}, {r['series']}, {r['value']}" for r in rows if r["agent"] == agents[0]]
-    return Figure(chart, title, f"{title} of {_agents(len(agents))}, in percent, with {level} intervals: {in_words(series, 6)}. At the top: {'; '.join(said)}.")
+    return Figure(chart, title, f"{title} of {format_count(len(agents), 'agent')}, in percent, with {level} intervals: {in_words(series, 6)}. At the top: {'; '.join(said)}.")
 
 # %% ../../nbs/show/02b_contest_charts.ipynb #057c86ff
 def win_rate_chart(frame: pl.DataFrame,                # from `length_controlled`
@@ -98,7 +98,7 @@ def position_bias_chart(frame: pl.DataFrame,           # from `position_bias`, b
     scale = lambda v: None if v is None else 100 * v
     rows = [dict(row=shown[str(r[who])], gap=scale(r["estimate"]), low=scale(r["lower"]), high=scale(r["upper"]), value=format_interval(r["estimate"], r["lower"], r["upper"], "points"), n=format_number(r["n"], "count")) for r in known.iter_rows(named=True)]
     data = pl.DataFrame(rows, schema_overrides=dict(gap=pl.Float64, low=pl.Float64, high=pl.Float64))
-    ends = _domain([0, *data["gap"], *data["low"], *data["high"]], (-100, 100))
+    ends = axis_domain([0, *data["gap"], *data["low"], *data["high"]], (-100, 100))
     x = dict(title=f"Win rate shown first less shown second (points), {level} interval", scale=alt.Scale(domain=ends, nice=False, zero=False), axis=alt.Axis(tickCount=6, domain=False, ticks=False))
     base = alt.Chart(data).encode(y=alt.Y("row", type="nominal", title=None, scale=alt.Scale(domain=data["row"].to_list()), axis=alt.Axis(domain=False, ticks=False, grid=False, labelPadding=12)),
                                   tooltip=[alt.Tooltip(f, type="nominal", title=t) for f, t in dict(row=label(who), value=f"difference, {level} interval", n="n").items()])
@@ -107,7 +107,7 @@ def position_bias_chart(frame: pl.DataFrame,           # from `position_bias`, b
     layers = [zero] + ([base.properties(data=lines).mark_rule().encode(x=alt.X("low", type="quantitative", **x), x2="high")] if lines.height else []) + [base.mark_point(filled=True).encode(x=alt.X("gap", type="quantitative", **x))]
     heading = alt.TitleParams(label(title, 70), subtitle=[f"Right of nought: the first place is favoured. Line: {level} interval."], frame="bounds", offset=10)
     said = "; ".join(f"{r['row']}, {r['value']}" for r in rows[:3])
-    return Figure(alt.layer(*layers, title=heading, width=440, height=alt.Step(_step(len(rows)))), label(title, 70), f"{label(title, 70)}: win rate when shown first less when shown second, for {len(rows):,} rows, with {level} intervals. {said}{'; …' if len(rows) > 3 else '.'}")
+    return Figure(alt.layer(*layers, title=heading, width=440, height=alt.Step(row_height(len(rows)))), label(title, 70), f"{label(title, 70)}: win rate when shown first less when shown second, for {len(rows):,} rows, with {level} intervals. {said}{'; …' if len(rows) > 3 else '.'}")
 
 # %% ../../nbs/show/02b_contest_charts.ipynb #7c111d24
 MOST_POINTS = 160   # of one agent's line
@@ -118,11 +118,11 @@ def _thin(part: pl.DataFrame) -> pl.DataFrame:
     keep = sorted({0, *(round((i + 1) * part.height / MOST_POINTS) - 1 for i in range(MOST_POINTS))})
     return part[keep]
 
-def history_chart(history: pl.DataFrame,                     # from `elo_mmr_history`: agent, step, estimate, lower, upper, level, maybe time
-                  agents: Sequence[str] | None = None,       # whom to draw, at most six; by default those rated highest at the end
-                  *, unit: str = "points",            # of the rating
-                  title: str = "Ratings over time",          # of the chart
-                 ) -> Figure:                                # chart with title and alt text
+def contest_history_chart(history: pl.DataFrame,                     # from `elo_mmr_history`: agent, step, estimate, lower, upper, level, maybe time
+                          agents: Sequence[str] | None = None,       # whom to draw, at most six; by default those rated highest at the end
+                          *, unit: str = "points",            # of the rating
+                          title: str = "Ratings over time",          # of the chart
+                         ) -> Figure:                                # chart with title and alt text
     "Rating after each contest with its interval as a band. Raises `DataError` for more than six agents or one that is not there."
     guard(history, "history chart", "agent", "step", "estimate", "lower", "upper", "level", most=None)
     last = history.group_by("agent").agg(pl.col("estimate").sort_by("step").last(), n=pl.len()).sort("estimate", "agent", descending=[True, False])
@@ -138,7 +138,7 @@ def history_chart(history: pl.DataFrame,                     # from `elo_mmr_his
 def _history(data: pl.DataFrame, names: list[str], timed: bool, level: str, unit: str, title: str, ends: dict[str, dict]) -> Figure:
     guard(data, "history chart")
     x = alt.X("at", type="temporal" if timed else "quantitative", title="Date" if timed else "Contest", scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(domain=False, ticks=False, grid=False, tickCount=6))
-    domain = _domain([*data["low"], *data["high"]])
+    domain = axis_domain([*data["low"], *data["high"]])
     colour = alt.Color("agent", type="nominal", title=None, scale=alt.Scale(domain=names, range=list(PALETTE[:len(names)])), legend=alt.Legend(orient="top", direction="horizontal", columns=3, symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3, labelLimit=220))
     y = dict(title=f"Rating ({unit}), {level} interval", scale=alt.Scale(domain=domain, nice=False, zero=False), axis=alt.Axis(domain=False, ticks=False, tickCount=6))
     base = alt.Chart(data).encode(x=x, color=colour, tooltip=[alt.Tooltip(f, type="nominal", title=t) for f, t in dict(agent="agent", value=f"rating, {level} interval").items()])
@@ -149,7 +149,7 @@ def _history(data: pl.DataFrame, names: list[str], timed: bool, level: str, unit
     layers = [band, line] + ([base.properties(data=alone).mark_point(filled=True).encode(y=alt.Y("rating", type="quantitative", **y))] if alone.height else [])
     heading = alt.TitleParams(title, subtitle=[f"Line: rating after each contest. Band: {level} interval."], frame="bounds", offset=10)
     said = "; ".join(f"{a}, {format_interval(r['estimate'], r['lower'], r['upper'], 'elo')}" for a, r in ends.items())
-    return Figure(alt.layer(*layers, title=heading, width=520, height=300), title, f"{title} of {_agents(len(names))}, in {unit}, with {level} bands. At the end: {said}.")
+    return Figure(alt.layer(*layers, title=heading, width=520, height=300), title, f"{title} of {format_count(len(names), 'agent')}, in {unit}, with {level} bands. At the end: {said}.")
 
 # %% ../../nbs/show/02b_contest_charts.ipynb #b682e142
 QUARTERS = ("top quarter", "second", "third", "bottom quarter")
@@ -185,5 +185,5 @@ def _quarters(data: pl.DataFrame, names: list[str], title: str, said: list[str])
     bars = base.mark_bar(stroke=None).encode(x=alt.X("begin", type="quantitative", **x), x2="end", color=colour, tooltip=[alt.Tooltip(f, type="nominal", title=t) for f, t in dict(agent="agent", quarter="quarter", value="share", n="contests").items()])
     texts = base.mark_text(tooltip=None).encode(x=alt.X("middle", type="quantitative", **x), text=alt.Text("text", type="nominal"), color=alt.Color("ink", type="nominal", scale=None))
     heading = alt.TitleParams(title, subtitle=["Contests by the quarter of the field in which the agent ended; ties at their middle place."], frame="bounds", offset=10)
-    chart = alt.layer(bars, texts, title=heading, width=440, height=alt.Step(_step(len(names)))).resolve_scale(color="independent")
-    return Figure(chart, title, f"{title}: shares of contests in each quarter of the field, for {_agents(len(names))}. {'; '.join(dict.fromkeys(said))}.")
+    chart = alt.layer(bars, texts, title=heading, width=440, height=alt.Step(row_height(len(names)))).resolve_scale(color="independent")
+    return Figure(chart, title, f"{title}: shares of contests in each quarter of the field, for {format_count(len(names), 'agent')}. {'; '.join(dict.fromkeys(said))}.")

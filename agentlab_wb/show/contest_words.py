@@ -7,9 +7,9 @@ from __future__ import annotations
 import polars as pl
 from ..tables import DataError
 from .render import guard
-from .theme import format_level, format_number, in_words, label
+from .theme import format_count, format_level, format_number, in_words, label
 from .render import MAX_ROWS
-from .words import _count, interval_text, ladder_sentence
+from .words import interval_text, ladder_sentence
 
 # %% auto #0
 __all__ = ['EXTRAPOLATED', 'side_of_half', 'win_rate_sentence', 'length_sentence', 'position_sentence', 'place_sentence',
@@ -30,8 +30,8 @@ def win_rate_sentence(frame: pl.DataFrame,   # from `win_rate` with a baseline: 
     first = rows.row(0, named=True)
     sides = [side_of_half(l, u) for l, u in rows.select("lower", "upper").iter_rows()]
     more, less, open_ = (sides.count(s) for s in ("above", "below", None))
-    opening = f"Against {against}, the highest win rate of {_count(rows.height, 'agent')} is {interval_text(first['estimate'], first['lower'], first['upper'], first['level'])}, by {label(first['agent'])}."
-    return f"{opening} By their intervals {_count(more, 'agent')} {'wins' if more == 1 else 'win'} more than half, {less:,} less, and {open_:,} {'is' if open_ == 1 else 'are'} not distinguishable from one half."
+    opening = f"Against {against}, the highest win rate of {format_count(rows.height, 'agent')} is {interval_text(first['estimate'], first['lower'], first['upper'], first['level'])}, by {label(first['agent'])}."
+    return f"{opening} By their intervals {format_count(more, 'agent')} {'wins' if more == 1 else 'win'} more than half, {less:,} less, and {open_:,} {'is' if open_ == 1 else 'are'} not distinguishable from one half."
 
 # %% ../../nbs/show/04a_contest_words.ipynb #5946659c
 EXTRAPOLATED = .1   # share of items on the rarer side of equal length below which a prediction is called an extrapolation
@@ -45,7 +45,7 @@ def length_sentence(frame: pl.DataFrame,   # from `length_controlled`
     moved = known.with_columns(gap=pl.col("estimate") - pl.col("raw")).sort(pl.col("gap").abs(), "agent", descending=[True, False]).row(0, named=True)
     z = (known["length_effect"] / known["length_effect_se"]).fill_nan(0).fill_null(0)
     longer, shorter = int((z > 1.96).sum()), int((z < -1.96).sum())
-    text = f"At equal length {label(moved['agent'])} moves most: from {format_number(moved['raw'], 'percent')} to {format_number(moved['estimate'], 'percent')} against {label(moved['opponent'])}. For {longer:,} of {_count(known.height, 'agent')} a longer answer wins more often (length effect more than 1.96 standard errors above nought), for {shorter:,} a shorter one."
+    text = f"At equal length {label(moved['agent'])} moves most: from {format_number(moved['raw'], 'percent')} to {format_number(moved['estimate'], 'percent')} against {label(moved['opponent'])}. For {longer:,} of {format_count(known.height, 'agent')} a longer answer wins more often (length effect more than 1.96 standard errors above nought), for {shorter:,} a shorter one."
     far = known.filter((pl.col("longer") < EXTRAPOLATED) | (pl.col("longer") > 1 - EXTRAPOLATED))["agent"].to_list()
     return text + (f" {in_words(far)} nearly always wrote shorter, or longer, than the baseline: {'that number is' if len(far) == 1 else 'those numbers are'} an extrapolation to lengths hardly seen." if far else "")
 
@@ -54,13 +54,13 @@ def position_sentence(row: dict,       # one row of `position_bias`
                       who: str = "",   # whose verdicts, put before the sentence
                      ) -> str:         # one to three sentences
     "Whether a place is favoured, by how much, and what became of verdicts when the order was swapped."
-    if row["estimate"] is None: first = f"{row['method'][:1].upper()}{row['method'][1:]}, so position bias cannot be told from strength; the side that stood first won {format_number(row['first_rate'], 'percent')} of {_count(row['n_battles'], 'battle')}."
+    if row["estimate"] is None: first = f"{row['method'][:1].upper()}{row['method'][1:]}, so position bias cannot be told from strength; the side that stood first won {format_number(row['first_rate'], 'percent')} of {format_count(row['n_battles'], 'battle')}."
     elif row["lower"] is None: first = f"Standing first changes the win rate by {format_number(row['estimate'], 'points', sign=True)} ({row['method']})."
     else:
         claim = row["p"] is not None and row["p"] < round(1 - row["level"], 12) and (row["lower"] > 0 or row["upper"] < 0)
         opening = f"The {'first' if row['estimate'] > 0 else 'second'} place is favoured" if claim else "Neither place can be shown to be favoured"
         first = f"{opening}: standing first changes the win rate by {format_number(row['estimate'], 'points', sign=True)} ({format_level(row['level'])} interval {format_number(row['lower'], 'points', unit=False)} to {format_number(row['upper'], 'points')}, {_p(row['p'])}, {row['n']:,} items)."
-    swapped = f" Of {_count(row['n_swapped'], 'pair')} of verdicts in both orders {format_number(row['agree'] / row['n_swapped'], 'percent')} agree; {row['first_twice']:,} went to the first place both times and {row['second_twice']:,} to the second (sign test, {_p(row['p_swapped'])})." if row["n_swapped"] else ""
+    swapped = f" Of {format_count(row['n_swapped'], 'pair')} of verdicts in both orders {format_number(row['agree'] / row['n_swapped'], 'percent')} agree; {row['first_twice']:,} went to the first place both times and {row['second_twice']:,} to the second (sign test, {_p(row['p_swapped'])})." if row["n_swapped"] else ""
     return (f"{who}: " if who else "") + first + swapped
 
 def _p(value: float) -> str: return f"p {format_number(value, 'p')}" if value < .001 else f"p = {format_number(value, 'p')}"
@@ -75,8 +75,8 @@ def place_sentence(row: dict,                            # one row of `place_amo
     who = label(row["agent"])
     share = interval_text(row["estimate"], row["lower"], row["upper"], row["level"])
     if row["n_contests"] is not None:
-        return f"Over {_count(row['n_contests'], 'contest')}, {who} placed above {share} of {reference} it met on average; in {format_number(row['p_quartile_1'], 'percent')} of the contests it ended in the top quarter of them."
-    unrated = f" {_count(row['n_unrated'], 'agent')} without a finite rating may lie on either side; the interval allows for both." if row["n_unrated"] else ""
+        return f"Over {format_count(row['n_contests'], 'contest')}, {who} placed above {share} of {reference} it met on average; in {format_number(row['p_quartile_1'], 'percent')} of the contests it ended in the top quarter of them."
+    unrated = f" {format_count(row['n_unrated'], 'agent')} without a finite rating may lie on either side; the interval allows for both." if row["n_unrated"] else ""
     return (f"{who} is rated above {share} of {reference} ({row['n']:,}). It stands in their {_ordinal(row['quartile'])} quarter, which {format_number(row['p_quartile_' + str(row['quartile'])], 'percent')} of draws from the ratings' uncertainty confirm, "
             f"and in the tier “{label(row['tier'])}” ({format_number(row['p_tier'], 'percent')} of draws).{unrated}")
 

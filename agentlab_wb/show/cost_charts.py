@@ -5,61 +5,16 @@
 # %% ../../nbs/show/02m_cost_charts.ipynb #e9356c07
 from __future__ import annotations
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 import altair as alt
 import polars as pl
-from .charts import _WIDTH, _agents, _dot_rows, _fill, _marks, _once, _only, _right, _step
+from .marks import PLOT_WIDTH, check_once, log_axis, log_dot_chart, log_ends, pick_one
 from .render import Figure, guard
-from .theme import BLUE, EMPTY, INK, ORANGE, format_interval, format_level, format_number, in_words, label, labels
+from .theme import BLUE, EMPTY, INK, ORANGE, format_count, format_interval, format_level, format_number, in_words, label, labels
 from ..tables import DataError
 
 # %% auto #0
 __all__ = ['COSTS', 'UNITS', 'FRONT', 'SOMETIMES', 'MOST_NAMED', 'cost_chart', 'pareto_chart']
-
-# %% ../../nbs/show/02m_cost_charts.ipynb #7cdbf011
-_TIME = "datum.value < 0.9999 ? format(datum.value * 60, '.2~g') + ' s' : datum.value < 59.9 ? format(datum.value, '.3~g') + ' min' : datum.value < 5759 ? format(datum.value / 60, '.3~g') + ' h' : format(datum.value / 1440, '.3~g') + ' d'"
-_PLAIN = "datum.value >= 1 ? format(datum.value, ',.0f') : format(datum.value, '.2~g')"
-_MINUTES = (1 / 60, 1 / 6, 1, 4, 15, 60, 240, 960, 1440 * 4, 1440 * 30, 1440 * 365)   # ticks for times, in minutes
-
-def _log_ends(values: Iterable[float | None], floor: float | None = None, ceiling: float | None = None) -> list[float]:
-    "Ends of a logarithmic axis around the positive values: 1, 2 or 5 times a power of ten; at most between floor and ceiling."
-    known = [v for v in values if v is not None and v > 0]
-    low, high = (min(known), max(known)) if known else (.1, 10.)
-    if floor is not None: low = max(low, floor)
-    if ceiling is not None: high = min(high, ceiling)
-    if high < low * 1.5: low, high = low / 2, max(high, low) * 2
-    steps = lambda v, up: [m * 10. ** p for p in (math.floor(math.log10(v)) + d for d in (-1, 0, 1)) for m in (1, 2, 5) if (m * 10. ** p >= v * (1 - 1e-9) if up else m * 10. ** p <= v * (1 + 1e-9))]
-    return [max(steps(low, False)), min(steps(high, True))]
-
-def _ticks(ends: Sequence[float], times: bool = False) -> list[float]:
-    "Round numbers within the ends, at most about nine."
-    if times: return [t for t in _MINUTES if ends[0] <= t <= ends[1]] or list(ends)
-    first, last = math.floor(math.log10(ends[0])), math.ceil(math.log10(ends[1]))
-    each = (1, 2, 5) if last - first <= 2 else (1, 3) if last - first <= 4 else (1,)
-    step = max(1, math.ceil((last - first + 1) / 9))
-    return [t for p in range(first, last + 1, step) for m in each if ends[0] * (1 - 1e-9) <= (t := float(f"{m}e{p}")) <= ends[1] * (1 + 1e-9)]
-
-def _log_axis(ends: Sequence[float], title: str, times: bool = False) -> dict:
-    "Keywords of a logarithmic channel."
-    return dict(title=title, scale=alt.Scale(type="log", domain=list(ends), nice=False, clamp=True), axis=alt.Axis(values=_ticks(ends, times), labelExpr=_TIME if times else _PLAIN, domain=False, ticks=False, labelFlush=False, labelPadding=7))
-
-def _log_dots(rows: list[dict], ends: Sequence[float], axis: str, side: str, tooltip: dict[str, str], title: list[str], times: bool = False) -> alt.LayerChart:
-    "Names, points on intervals and a column at the right on a logarithmic axis. What lies beyond the ends is drawn as a triangle at the end."
-    for row in rows:
-        v, bounded = row["estimate"], row["bounded"]
-        row |= dict(worst=None, best=None, gone_left=v is not None and v < ends[0], gone_right=v is not None and v > ends[1], estimate=v if v is not None and ends[0] <= v <= ends[1] else None)
-        row |= dict(lower=row["lower"] if bounded and row["lower"] is not None and row["lower"] > ends[0] else None, upper=row["upper"] if bounded and row["upper"] is not None and row["upper"] < ends[1] else None)
-    flags = pl.DataFrame([{c: r.pop(c) for c in ("bounded", "gone_left", "gone_right")} for r in rows])
-    data, edge = _dot_rows(rows, list(ends)).hstack(flags), pl.lit(None, pl.Float64)
-    on = pl.col("bounded")
-    data = data.with_columns(hollow=~on, line_from=pl.when(on).then(pl.col("lower").fill_null(ends[0])), line_to=pl.when(on).then(pl.col("upper").fill_null(ends[1])),
-                             open_left=pl.when(on & pl.col("lower").is_null() | pl.col("gone_left")).then(pl.lit(float(ends[0]))).otherwise(edge), open_right=pl.when(on & pl.col("upper").is_null() | pl.col("gone_right")).then(pl.lit(float(ends[1]))).otherwise(edge))
-    y = alt.Y("label", type="nominal", title=None, scale=alt.Scale(domain=data["label"].to_list()), axis=alt.Axis(domain=False, ticks=False, grid=False, labelPadding=12))
-    tips = [alt.Tooltip(field, type="nominal", title=name) for field, name in tooltip.items() if not data[field].is_in(["", EMPTY]).all()]
-    drawn = data.drop("bounded", "gone_left", "gone_right")
-    layers = _marks(drawn, _log_axis(ends, axis, times), y, tips) + _right(drawn, y, side)
-    if not layers: raise DataError(f"{title[0]}: no row has an estimate or a limit, so there is nothing to draw.")
-    return alt.layer(*layers, title=alt.TitleParams(title[0], subtitle=title[1:], frame="bounds", offset=10), width=_WIDTH, height=alt.Step(_step(len(rows))))
 
 # %% ../../nbs/show/02m_cost_charts.ipynb #28f9004f
 COSTS = ("benchmark", "agent", "estimate", "lower", "upper", "level", "n", "method")   # columns that must be there
@@ -77,22 +32,22 @@ def cost_chart(frame: pl.DataFrame,              # from `cost_per_success` or `m
                unit: str = "US dollars",         # of the cost
               ) -> Figure:                       # chart with title and alt text
     "Costs with intervals on a logarithmic axis, cheapest first; an open line where there is no upper limit. Raises `DataError` for missing columns or several benchmarks."
-    rows = _once(_only(guard(frame, "cost chart", *COSTS), "benchmark", benchmark, "cost chart"), "cost chart")
+    rows = check_once(pick_one(guard(frame, "cost chart", *COSTS), "benchmark", benchmark, "cost chart"), "cost chart")
     known = rows.filter(pl.col("estimate").is_not_null() | pl.col("lower").is_not_null()).sort("estimate", "lower", "agent", nulls_last=True)
     if not known.filter((pl.col("estimate") > 0) | (pl.col("lower") > 0)).height: raise DataError("cost chart: no agent has a cost above 0, so there is nothing to draw on a logarithmic axis.")
     level, shown, where = format_level(rows["level"][0]), labels(known["agent"], 34), label(rows["benchmark"][0], 60)
     drawn = [_cost_row(r, shown) for r in known.iter_rows(named=True)]
     middle = [r["estimate"] for r in drawn if r["estimate"]]
-    ends = _log_ends([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])], *((min(middle) / 20, max(middle) * 20) if middle else (None, None)))
+    ends = log_ends([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])], *((min(middle) / 20, max(middle) * 20) if middle else (None, None)))
     notes = [f"Point: estimate. Line: {level} interval over tasks; a triangle at its end: open, or beyond the axis."]
-    if rows.height > known.height: notes.append(f"{_agents(rows.height - known.height)} without any cost left out.")
+    if rows.height > known.height: notes.append(f"{format_count(rows.height - known.height, 'agent')} without any cost left out.")
     if any(r["estimate"] == 0 for r in drawn): notes.append("A cost of 0 stands at the left edge.")
     tips = dict(name="agent", value=f"{title.lower()} ({unit}), {level} interval", n="tasks with a cost", lost="attempts without a cost", method="method")
     head = f"{title} on {where}"
-    chart = _log_dots(drawn, ends, f"{title} ({unit}, logarithmic), {level} interval", unit, tips, [head, *notes])
+    chart = log_dot_chart(drawn, ends, f"{title} ({unit}, logarithmic), {level} interval", unit, tips, [head, *notes])
     say = lambda r: f"{label(r['agent'])}, {format_interval(r['estimate'], r['lower'], r['upper'])}"
     ends_text = f"From {say(known.row(0, named=True))}, to {say(known.row(-1, named=True))} {unit}." if known.height > 1 else f"{say(known.row(0, named=True))} {unit}."
-    return Figure(chart, head, f"{title} of {_agents(known.height)} on {where} with {level} intervals. {ends_text}")
+    return Figure(chart, head, f"{title} of {format_count(known.height, 'agent')} on {where} with {level} intervals. {ends_text}")
 
 # %% ../../nbs/show/02m_cost_charts.ipynb #88dd35d0
 FRONT = ("benchmark", "agent", "estimate", "lower", "upper", "cost", "cost_lower", "cost_upper", "level", "n", "on_front", "p_front", "dominated_by", "p_dominated")   # columns of `pareto_front`
@@ -119,8 +74,8 @@ def _names(rows: pl.DataFrame, shown: dict[str, str], height: int) -> list[alt.C
     "The numbered agents of the front as a list right of the plot."
     texts = [f"{i}  {shown[a]}" for i, a in enumerate(rows["agent"].head(MOST_NAMED), 1)] + ([f"… {rows.height - MOST_NAMED:,} more, see the table"] if rows.height > MOST_NAMED else [])
     data = [dict(text=t, at=18 * i + 10) for i, t in enumerate(texts)]
-    lines = [alt.Chart(alt.Data(values=[d])).mark_text(align="left", baseline="middle").encode(x=alt.value(_WIDTH + 24), y=alt.value(d["at"]), text=alt.Text("text", type="nominal")) for d in data]
-    head = alt.Chart(alt.Data(values=[{"heading": "on the front, cheapest first"}])).mark_text(align="left", baseline="bottom", color=INK).encode(x=alt.value(_WIDTH + 24), y=alt.value(-4), text=alt.Text("heading", type="nominal"))
+    lines = [alt.Chart(alt.Data(values=[d])).mark_text(align="left", baseline="middle").encode(x=alt.value(PLOT_WIDTH + 24), y=alt.value(d["at"]), text=alt.Text("text", type="nominal")) for d in data]
+    head = alt.Chart(alt.Data(values=[{"heading": "on the front, cheapest first"}])).mark_text(align="left", baseline="bottom", color=INK).encode(x=alt.value(PLOT_WIDTH + 24), y=alt.value(-4), text=alt.Text("heading", type="nominal"))
     return [head, *lines]
 
 # %% ../../nbs/show/02m_cost_charts.ipynb #1a65799e
@@ -130,28 +85,28 @@ def pareto_chart(frame: pl.DataFrame,            # from `pareto_front`
                  metric: str = "Success rate",   # what the vertical axis shows
                 ) -> Figure:                     # chart with title and alt text
     "Success against mean cost (logarithmic) with intervals both ways; the staircase joins the agents that none beats on both. Raises `DataError` for missing columns, several benchmarks, or no cost above 0."
-    rows = _only(guard(frame, "Pareto chart", *FRONT), "benchmark", benchmark, "Pareto chart")
-    known = _once(rows.filter(pl.col("cost").is_not_null() & pl.col("estimate").is_not_null()), "Pareto chart").sort("cost", "agent") if rows["cost"].count() else rows.clear()
+    rows = pick_one(guard(frame, "Pareto chart", *FRONT), "benchmark", benchmark, "Pareto chart")
+    known = check_once(rows.filter(pl.col("cost").is_not_null() & pl.col("estimate").is_not_null()), "Pareto chart").sort("cost", "agent") if rows["cost"].count() else rows.clear()
     if not known.filter(pl.col("cost") > 0).height: raise DataError("Pareto chart: no agent has a cost above 0, so there is nothing to draw on a logarithmic axis.")
     level, where = format_level(known["level"][0]), label(known["benchmark"][0], 60)
     costs = [v for v in known["cost"] if v > 0]
-    ends = _log_ends([*costs, *known["cost_lower"], *known["cost_upper"]], min(costs) / 5, max(costs) * 5)
+    ends = log_ends([*costs, *known["cost_lower"], *known["cost_upper"]], min(costs) / 5, max(costs) * 5)
     front = known.filter("on_front").sort("cost", "agent")
     shown, number = labels(front["agent"], 32), {a: i for i, a in enumerate(front["agent"].head(MOST_NAMED), 1)}
     data = pl.DataFrame([_front_row(r, number, ends) for r in known.iter_rows(named=True)], infer_schema_length=None).with_columns(pl.col(c).cast(pl.Float64) for c in ("estimate", "lower", "upper", "x", "x_low", "x_high"))
     chart = _front_layers(data, ends, unit, metric, level, _staircase(known, ends, 100.))
     height = max(320, 18 * min(front.height, MOST_NAMED + 1) + 20)
     left = rows.height - known.height
-    notes = [f"Lines: {level} intervals over tasks. Staircase: agents that no other beats on both.", f"“Sometimes on it”: on the front in {format_level(SOMETIMES)} or more of the resamplings of the tasks."] + [f"{_agents(left)} without a cost left out."] * (left > 0)
+    notes = [f"Lines: {level} intervals over tasks. Staircase: agents that no other beats on both.", f"“Sometimes on it”: on the front in {format_level(SOMETIMES)} or more of the resamplings of the tasks."] + [f"{format_count(left, 'agent')} without a cost left out."] * (left > 0)
     head = f"{metric} against cost on {where}"
-    layered = alt.layer(*chart, *_names(front, shown, height), title=alt.TitleParams(head, subtitle=notes, frame="bounds", offset=10), width=_WIDTH, height=height)
+    layered = alt.layer(*chart, *_names(front, shown, height), title=alt.TitleParams(head, subtitle=notes, frame="bounds", offset=10), width=PLOT_WIDTH, height=height)
     sure = front.filter(pl.col("p_front") >= .95).height
-    return Figure(layered, head, f"{metric} against mean cost ({unit}) of {_agents(known.height)} on {where}. On the front, cheapest first: {in_words(list(shown.values()), 8)}. {sure} of these {front.height} stay on it in 95 % or more of the resamplings.")
+    return Figure(layered, head, f"{metric} against mean cost ({unit}) of {format_count(known.height, 'agent')} on {where}. On the front, cheapest first: {in_words(list(shown.values()), 8)}. {sure} of these {front.height} stay on it in 95 % or more of the resamplings.")
 
 def _front_layers(data: pl.DataFrame, ends, unit: str, metric: str, level: str, stairs: pl.DataFrame) -> list[alt.Chart]:
     "Staircase, intervals, points and numbers, in drawing order."
     many = data.height > 40
-    x = alt.X("x", type="quantitative", **_log_axis(ends, f"Mean cost of an attempt ({unit}, logarithmic)"))
+    x = alt.X("x", type="quantitative", **log_axis(ends, f"Mean cost of an attempt ({unit}, logarithmic)"))
     values = [v for c in ("estimate", "lower", "upper") for v in data[c].drop_nulls()]
     scale = alt.Scale(domain=[max(0., math.floor(min(values) / 10) * 10), min(100., math.ceil(max(values) / 10) * 10)] if max(values) <= 100 else alt.Undefined, nice=False, zero=False)
     y = alt.Y("estimate", type="quantitative", title=f"{metric} (%), {level} interval", scale=scale, axis=alt.Axis(domain=False, ticks=False))
@@ -161,7 +116,7 @@ def _front_layers(data: pl.DataFrame, ends, unit: str, metric: str, level: str, 
     up, across = data.filter(pl.col("lower").is_not_null() & pl.col("upper").is_not_null()), data.filter(pl.col("x_low").is_not_null() & pl.col("x_high").is_not_null())
     layers = [alt.Chart(stairs).mark_line(interpolate="step-after", strokeWidth=1.5, color=BLUE, opacity=.7).encode(x=x, y=alt.Y("y", type="quantitative", scale=scale), order="order:Q")]
     if up.height: layers.append(base.properties(data=up).mark_rule(**thin).encode(x=x, y=alt.Y("lower", type="quantitative", scale=scale, title=f"{metric} (%), {level} interval"), y2="upper"))
-    if across.height: layers.append(base.properties(data=across).mark_rule(**thin).encode(x=alt.X("x_low", type="quantitative", **_log_axis(ends, f"Mean cost of an attempt ({unit}, logarithmic)")), x2="x_high", y=y))
+    if across.height: layers.append(base.properties(data=across).mark_rule(**thin).encode(x=alt.X("x_low", type="quantitative", **log_axis(ends, f"Mean cost of an attempt ({unit}, logarithmic)")), x2="x_high", y=y))
     layers.append(base.mark_point(filled=True, size=26 if many else 50, opacity=1).encode(x=x, y=y))
     for odd, (dx, dy) in ((1, (-8, -9)), (0, (8, 11))):          # every second number below: neighbours on the front may lie close together
         named = data.filter((pl.col("number") != "") & (pl.col("number").cast(pl.Int64, strict=False) % 2 == odd))

@@ -7,9 +7,9 @@ from __future__ import annotations
 import polars as pl
 from .cost_charts import COSTS, FRONT, SOMETIMES
 from .render import guard
-from .theme import format_level, format_number, in_words, label
-from .time_charts import HORIZONS, _doubling, minutes_interval
-from .words import _count, interval_text
+from .theme import format_count, format_level, format_number, in_words, label
+from .time_charts import HORIZONS, doubling_text, minutes_interval
+from .words import interval_text
 from ..tables import DataError
 
 # %% auto #0
@@ -30,7 +30,7 @@ def price_sentence(frame: pl.DataFrame,               # from `cost_per_success`,
     none = frame.filter(pl.col("estimate").is_null() & pl.col("lower").is_not_null())["agent"].to_list()
     lost, attempts = frame["n_cost_missing"].sum(), frame["n_attempts"].sum()
     losers = frame.filter(pl.col("n_cost_missing") > 0).sort("n_cost_missing", "agent", descending=[True, False])["agent"].to_list()
-    return first + (f" Without a success, and so without a cost per success: {in_words(none)}." if none else "") + (f" {lost:,} of {_count(attempts, 'attempt')} have no recorded cost and are left out, not guessed ({in_words(losers, 3)})." if lost else "")
+    return first + (f" Without a success, and so without a cost per success: {in_words(none)}." if none else "") + (f" {lost:,} of {format_count(attempts, 'attempt')} have no recorded cost and are left out, not guessed ({in_words(losers, 3)})." if lost else "")
 
 def front_sentence(frame: pl.DataFrame,   # from `pareto_front`, one benchmark
                   ) -> str:               # two or three sentences
@@ -39,7 +39,7 @@ def front_sentence(frame: pl.DataFrame,   # from `pareto_front`, one benchmark
     if not frame.height: return "No agent has a cost, so there is no front."
     front, behind = frame.filter("on_front").sort("cost", "agent"), frame.filter(~pl.col("on_front")).sort("p_dominated", "agent", descending=[True, False])
     where, sure = label(frame["benchmark"][0], 60), front.filter(pl.col("p_front") >= .95)["agent"].to_list()
-    text = f"On {where} {_count(front.height, 'agent')} of {frame.height:,} {'is' if front.height == 1 else 'are'} beaten by nobody on both success and cost: {in_words(front['agent'].to_list(), 6)}, cheapest first. "
+    text = f"On {where} {format_count(front.height, 'agent')} of {frame.height:,} {'is' if front.height == 1 else 'are'} beaten by nobody on both success and cost: {in_words(front['agent'].to_list(), 6)}, cheapest first. "
     text += f"{'It stays' if sure == front['agent'].to_list() and len(sure) == 1 else 'All stay' if len(sure) == front.height else in_words(sure, 6) + (' stays' if len(sure) == 1 else ' stay') if sure else 'None stays'} there in 95 % or more of the resamplings of the tasks."
     surely, maybe = behind.filter(pl.col("p_dominated") >= .95), behind.filter(pl.col("p_front") >= SOMETIMES)["agent"].to_list()
     if surely.height: text += f" Dominated in 95 % or more of the resamplings by one and the same agent: {in_words([f'{label(a, 30)} by {label(b, 30)}' for a, b in surely.select('agent', 'dominated_by').iter_rows()], 4, 80)}."
@@ -52,7 +52,7 @@ def budget_sentence(row: dict,                     # a row of `best_under_budget
     money = f"For {format_number(row['budget'])} {unit} an attempt"
     if row["agent"] is None: return f"{money} no agent is affordable."
     other = f"; {label(row['runner_up'])} in {format_number(row['p_runner_up'], 'percent')}" if row["runner_up"] else ""
-    return f"{money} {label(row['agent'])} succeeds most often among {_count(row['n_affordable'], 'affordable agent')} ({format_number(row['estimate'], 'percent')}), and does so in {format_number(row['p_best'], 'percent')} of the resamplings{other}.{' That does not settle who is best.' if row['p_best'] < .95 else ''}"
+    return f"{money} {label(row['agent'])} succeeds most often among {format_count(row['n_affordable'], 'affordable agent')} ({format_number(row['estimate'], 'percent')}), and does so in {format_number(row['p_best'], 'percent')} of the resamplings{other}.{' That does not settle who is best.' if row['p_best'] < .95 else ''}"
 
 # %% ../../nbs/show/04j_cost_words.ipynb #8d6aea92
 def horizon_sentence(frame: pl.DataFrame,         # from `time_horizons`, one benchmark
@@ -76,7 +76,7 @@ def trend_sentence(row: dict,   # a row of `horizon_trend`
     "How long a doubling of the time horizon takes, from how many agents, and what is not in it."
     grows = row["slope_lower"] is not None and row["slope_lower"] > 0
     known = row["slope_lower"] is not None
-    text = f"On {label(row['benchmark'], 60)}, over {_count(row['n'], 'agent')}: {_doubling(row)}; {label(row['method'], 90)}."
+    text = f"On {label(row['benchmark'], 60)}, over {format_count(row['n'], 'agent')}: {doubling_text(row)}; {label(row['method'], 90)}."
     if known and not grows: text += " Growth itself is not established: the interval of the slope includes zero."
     return text + (f" Not on the line, for want of a horizon or of its interval: {label(row['left_out'], 120)}." if row["left_out"] else "")
 
@@ -85,7 +85,7 @@ def crossing_sentence(row: dict,   # a row of the second frame of `compare_budge
     "At which total time an agent falls behind the baseline or overtakes it, or that the budgets at hand show no such time."
     who, base = label(row["agent"]), label(row["baseline"])
     each = f"{who} (attempts of {minutes_interval(row['length'] / 60, None, None).removesuffix(' (no interval)')})"
-    if row["estimate"] is None: return f"{each} and {base}: {label(row['method'], 120)}{', ' + row['direction'] if row['direction'] else ''} ({_count(row['n'], 'shared task')})."
+    if row["estimate"] is None: return f"{each} and {base}: {label(row['method'], 120)}{', ' + row['direction'] if row['direction'] else ''} ({format_count(row['n'], 'shared task')})."
     minutes = [None if row[c] is None else row[c] / 60 for c in ("estimate", "lower", "upper")]
     open_ = " An open end lies beyond the budgets compared." if None in minutes else ""
-    return f"{each} {row['direction']} {base} at {minutes_interval(*minutes)} of total time ({format_level(row['level'])} interval, {_count(row['n'], 'shared task')}; {format_number(row['p_cross'], 'percent')} of the resamplings cross).{open_}"
+    return f"{each} {row['direction']} {base} at {minutes_interval(*minutes)} of total time ({format_level(row['level'])} interval, {format_count(row['n'], 'shared task')}; {format_number(row['p_cross'], 'percent')} of the resamplings cross).{open_}"

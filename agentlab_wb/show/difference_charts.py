@@ -6,9 +6,10 @@
 from __future__ import annotations
 import altair as alt
 import polars as pl
-from .charts import _domain, _dots, _only
+from .marks import axis_domain, dot_chart, pick_one
 from .render import Figure, guard
 from .theme import format_interval, format_level, format_number, label, labels
+from ..tables import DataError
 
 # %% auto #0
 __all__ = ['DIFFERENCES', 'difference_chart']
@@ -28,13 +29,13 @@ def difference_chart(frame: pl.DataFrame,           # from `compare` or `pairwis
                      *, title: str = "Differences", # of the chart
                     ) -> Figure:                    # chart with title and alt text
     "Differences in success rate with intervals and adjusted p-values; the line at zero is no difference. Raises `DataError` for missing columns or more than one benchmark."
-    rows = _only(guard(frame, "difference chart", *DIFFERENCES), "benchmark", benchmark, "difference chart").filter(pl.col("estimate").is_not_null())
+    rows = pick_one(guard(frame, "difference chart", *DIFFERENCES), "benchmark", benchmark, "difference chart").filter(pl.col("estimate").is_not_null())
     if not rows.height: raise DataError("difference chart: no pair has an estimate, so there is nothing to draw.")
     level, shown = format_level(rows["level"][0]), labels([*rows["agent_a"], *rows["agent_b"]], 24)
     drawn = [_row(r, shown) for r in rows.iter_rows(named=True)]
-    ends = _domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + [0.])
+    ends = axis_domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + [0.])
     notes = [f"Point: difference. Line: {level} interval. A line across zero: not distinguishable."]
-    chart = _dots(drawn, ends, f"Difference (percentage points), {level} interval", "adjusted", dict(name="pair", value=f"difference, {level} interval", side="adjusted p", n="n", method="test"), [label(title, 70), *notes])
+    chart = dot_chart(drawn, ends, f"Difference (percentage points), {level} interval", "adjusted", dict(name="pair", value=f"difference, {level} interval", side="adjusted p", n="n", method="test"), [label(title, 70), *notes])
     zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeDash=[4, 3], opacity=.7).encode(x=alt.X("zero", type="quantitative"))
     sure = rows.filter((pl.col("lower") > 0) | (pl.col("upper") < 0)).height
     text = f"{label(title, 70)}: {rows.height:,} pairs with {level} intervals; {sure:,} intervals leave out zero."

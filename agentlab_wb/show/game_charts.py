@@ -9,11 +9,11 @@ import altair as alt
 import polars as pl
 from ..tables import DataError
 from ..measure.auctions import AUCTION_MEASURES
-from ..measure.games import MEASURES, _within
-from .charts import _agents, _cell_ink
+from ..measure.games import MEASURES, measure_range
+from .marks import cell_ink
 from .judge_charts import estimates_chart
 from .render import Figure, guard
-from .theme import DIVERGING, format_interval, format_level, format_number, label, labels
+from .theme import DIVERGING, format_count, format_interval, format_level, format_number, label, labels
 
 # %% auto #0
 __all__ = ['cross_play_chart', 'cross_effects_chart', 'best_reply_chart', 'game_measures_chart', 'auction_chart',
@@ -33,7 +33,7 @@ def _cross_cell(row: dict, rows: dict[str, str], columns: dict[str, str], middle
     sure = row["lower"] is not None and row["lower"] > middle or row["upper"] is not None and row["upper"] < middle
     times = 100 if kind == "percent" else 1
     text = f"{100 * row['estimate']:.0f}" if kind == "percent" else f"{row['estimate']:.2f}".replace("-", "−") if abs(row["estimate"]) < 100 else format_number(row["estimate"], "number")
-    return dict(row=rows[row["agent"]], column=columns[row["opponent"]], estimate=times * row["estimate"], text=text, mark="●" if sure else "", sure=bool(sure), ink=_cell_ink(min(max(.5 + (row["estimate"] - middle) / (2 * reach), 0), 1)),
+    return dict(row=rows[row["agent"]], column=columns[row["opponent"]], estimate=times * row["estimate"], text=text, mark="●" if sure else "", sure=bool(sure), ink=cell_ink(min(max(.5 + (row["estimate"] - middle) / (2 * reach), 0), 1)),
                 agent=label(row["agent"], 1_000_000), opponent=label(row["opponent"], 1_000_000), value=format_interval(row["estimate"], row["lower"], row["upper"], kind), n=format_number(row["n"], "count"), method=label(row.get("method") or "not stated"))
 
 def cross_play_chart(frame: pl.DataFrame,                  # from `cross_play`
@@ -80,7 +80,7 @@ def _cross_figure(cells: list[dict], down: dict[str, str], across: dict[str, str
     chart = alt.layer(*layers, title=alt.TitleParams(title, subtitle=notes, frame="bounds"), width=alt.Step(size), height=alt.Step(size)).resolve_scale(color="independent")
     ends_ = [rows.sort("estimate", "agent", "opponent", descending=[d, False, False]).row(0, named=True) for d in (True, False)]
     say = lambda r: f"{label(r['agent'])} against {label(r['opponent'])}, {format_interval(r['estimate'], r['lower'], r['upper'], kind)}"
-    return Figure(chart, title, f"{title} of {_agents(len({*down, *across}))} as a matrix of {rows.height:,} cells. {what[:1].upper() + what[1:]} runs from {say(ends_[0])}, to {say(ends_[1])}; {sum(c['sure'] for c in cells):,} intervals leave out {where}.")
+    return Figure(chart, title, f"{title} of {format_count(len({*down, *across}), 'agent')} as a matrix of {rows.height:,} cells. {what[:1].upper() + what[1:]} runs from {say(ends_[0])}, to {say(ends_[1])}; {sum(c['sure'] for c in cells):,} intervals leave out {where}.")
 
 # %% ../../nbs/show/02p_game_charts.ipynb #503f35f6
 _SIDES = {"strength": "Strength: pay-off above the average agent's", "row": "What the agent takes, against the mean", "column": "What opponents get against the agent, against the mean"}
@@ -127,7 +127,7 @@ def game_measures_chart(frame: pl.DataFrame,                       # from `game_
     rows = guard(frame, "chart of game measures", "benchmark", "measure", *names).filter(pl.col("measure") == measure)
     if rows["benchmark"].n_unique() > 1: raise DataError("chart of game measures: families can't share an axis. Choose one.")
     rows, notes = _highest(rows, names, most)
-    within = (0, 100) if measure == "deal" else (0, 1) if rows.height and _within(rows["benchmark"][0], measure) == (0, 1) else None
+    within = (0, 100) if measure == "deal" else (0, 1) if rows.height and measure_range(rows["benchmark"][0], measure) == (0, 1) else None
     unit = "share of the money" if measure == "self_gain" and rows.height and rows["benchmark"][0] == "bargaining" else "share of games" if measure == "deal" else None
     return estimates_chart(rows, list(names), title=title or MEASURES.get(measure, measure), axis=MEASURES.get(measure, measure) + (f", {unit}" if unit else ""), kind="percent" if measure == "deal" else "number", within=within, notes=notes)
 

@@ -9,8 +9,8 @@ from ..tables import DataError
 from ..measure.auctions import AUCTION_MEASURES
 from ..measure.games import MEASURES
 from .render import guard
-from .theme import format_interval, format_level, format_number, in_words, label
-from .words import _count, direction, interval_text
+from .theme import format_count, format_interval, format_level, format_number, in_words, label
+from .words import direction, interval_text
 
 # %% auto #0
 __all__ = ['game_sentence', 'effects_sentence', 'human_sentence', 'interaction_sentence', 'replies_sentence', 'triples_sentence',
@@ -25,7 +25,7 @@ def game_sentence(frame: pl.DataFrame,    # from `game_measures(by=())`, one fam
     games = int((rows["n_games"] + rows["n_undefined"]).max())
     found = [f"{MEASURES[r['measure']].lower()} {interval_text(r['estimate'], r['lower'], r['upper'], r['level'], 'percent' if r['measure'] == 'deal' else 'number')}" for r in rows.iter_rows(named=True) if r["estimate"] is not None]
     lost = [f"{MEASURES[r['measure']].lower()} in {r['n_undefined']:,}" for r in rows.iter_rows(named=True) if r["n_undefined"]]
-    return f"{label(rows['benchmark'][0])}, {_count(games, 'game')}: mean {', '.join(found)}." + (f" Not defined, such as fairness without a deal: {', '.join(lost)} of the games." if lost else "")
+    return f"{label(rows['benchmark'][0])}, {format_count(games, 'game')}: mean {', '.join(found)}." + (f" Not defined, such as fairness without a deal: {', '.join(lost)} of the games." if lost else "")
 
 # %% ../../nbs/show/04l_game_words.ipynb #f1b643db
 def _claim(row: dict) -> str | None:
@@ -48,12 +48,12 @@ def effects_sentence(frame: pl.DataFrame,    # from `game_effects`
     open_ = known.height - len(told)
     parts = [f"{c} {_against(r)} by {format_interval(abs(r['estimate']), *((r['lower'], r['upper']) if r['estimate'] > 0 else (-r['upper'], -r['lower'])))}" for r, c in told[:most]]
     text = f"In {label(rows['benchmark'][0])}, {word} is {'; '.join(parts)} ({format_level(level)} intervals)." if parts else f"In {label(rows['benchmark'][0])}, nothing is shown to move {word}."
-    text += f" {_count(len(told) - most, 'more term')} {'is' if len(told) - most == 1 else 'are'} told from no effect." if len(told) > most else ""
-    if open_: text += f" {_count(open_, 'term')} {'is' if open_ == 1 else 'are'} not distinguishable from no effect."
+    text += f" {format_count(len(told) - most, 'more term')} {'is' if len(told) - most == 1 else 'are'} told from no effect." if len(told) > most else ""
+    if open_: text += f" {format_count(open_, 'term')} {'is' if open_ == 1 else 'are'} not distinguishable from no effect."
     lost = rows.height - known.height
-    if lost: text += f" {_count(lost, 'term')} cannot be judged: explained by the others, or without spread."
+    if lost: text += f" {format_count(lost, 'term')} cannot be judged: explained by the others, or without spread."
     thin = rows.filter((pl.col("clusters") < 10) & pl.col("p").is_not_null()).height
-    few = f" {_count(thin, 'term')} {'rests' if thin == 1 else 'rest'} on fewer than 10 clusters and {'is' if thin == 1 else 'are'} rough." if thin else ""
+    few = f" {format_count(thin, 'term')} {'rests' if thin == 1 else 'rest'} on fewer than 10 clusters and {'is' if thin == 1 else 'are'} rough." if thin else ""
     return text.strip() + " P-values are Holm's, over the terms." * bool(known.height) + few
 
 def human_sentence(row: dict,    # a row of `human_effects`
@@ -62,7 +62,7 @@ def human_sentence(row: dict,    # a row of `human_effects`
     word, claim = MEASURES[row["measure"]].lower(), _claim(row)
     if row["estimate"] is None or row["lower"] is None: return f"In {label(row['benchmark'])} as {label(row['role'])}, humans and models cannot be compared in {word}: {row['method']}."
     said = interval_text(row["estimate"], row["lower"], row["upper"], row["level"], "number")
-    return f"In {label(row['benchmark'])} as {label(row['role'])}, {word} with a human is {claim + ' than' if claim else 'not distinguishable from that'} with a model: difference {said}, {_count(row['n'], 'game')} with a human."
+    return f"In {label(row['benchmark'])} as {label(row['role'])}, {word} with a human is {claim + ' than' if claim else 'not distinguishable from that'} with a model: difference {said}, {format_count(row['n'], 'game')} with a human."
 
 # %% ../../nbs/show/04l_game_words.ipynb #879b8662
 def interaction_sentence(row: dict,          # the row of `interaction`
@@ -72,7 +72,7 @@ def interaction_sentence(row: dict,          # the row of `interaction`
     "Whether anything but the strength of agents explains who gets what against whom, and how much."
     kind = "differences in strength" if zero_sum else "what rows take and columns give"
     if row["p"] is None: return f"Whether {kind} explain all of it cannot be judged: {row['method']}."
-    left = f" {_count(row['left_out'], 'cell')} with one unit {'is' if row['left_out'] == 1 else 'are'} left out of this." if row["left_out"] else ""
+    left = f" {format_count(row['left_out'], 'cell')} with one unit {'is' if row['left_out'] == 1 else 'are'} left out of this." if row["left_out"] else ""
     p = format_number(row["p"], "p"); p = f"p {p}" if p.startswith("<") else f"p = {p}"
     if row["p"] < round(1 - level, 12):
         much = "how much cannot be told from chance" if row["share"] is None else f"about {format_number(row['share'], 'percent')} of the differences between cells, chance taken off"
@@ -85,19 +85,19 @@ def replies_sentence(replies: pl.DataFrame,    # from `best_replies`
     "Whom best replies lead to, and how many of them are sure."
     if not replies.height: return "No opponent was met often enough for a best reply."
     rows = guard(replies, "replies sentence", "opponent", "agent", "candidates", "clear")
-    text = f"The best reply is clear for {rows['clear'].sum():,} of {_count(rows.height, 'opponent')}; for the others more than one agent may be it."
+    text = f"The best reply is clear for {rows['clear'].sum():,} of {format_count(rows.height, 'opponent')}; for the others more than one agent may be it."
     for (_,), part in list(cycles.group_by("cycle", maintain_order=True))[:2]:
         sure = "" if part["clear"][0] else " (not every step is clear)"
         names = part["agent"].to_list()
         text += f" {label(names[0])} is its own best reply: nobody here is seen to get more than one half against it{sure}." if len(names) == 1 else f" Best replies go in a circle of {len(names)}: {in_words(names, 6)}, each answered by the next{sure}."
     more = cycles["cycle"].n_unique() - 2 if cycles.height else 0
-    return text + (f" {_count(more, 'more circle')}." if more > 0 else "")
+    return text + (f" {format_count(more, 'more circle')}." if more > 0 else "")
 
 def triples_sentence(row: dict,    # the row of `intransitive_triples`
                     ) -> str:
     "How many triples beat each other in a circle."
     if not row["triples"]: return "No three agents all met each other, so circles of three cannot be looked for."
-    text = f"Of {_count(row['triples'], 'triple')} that all met, {row['circular']:,} {'goes' if row['circular'] == 1 else 'go'} in a circle by their estimates, {row['clear']:,} with every {format_level(row['level'])} interval above one half"
+    text = f"Of {format_count(row['triples'], 'triple')} that all met, {row['circular']:,} {'goes' if row['circular'] == 1 else 'go'} in a circle by their estimates, {row['clear']:,} with every {format_level(row['level'])} interval above one half"
     return text + (f", the clearest {label(row['agent_1'])} over {label(row['agent_2'])} over {label(row['agent_3'])} over {label(row['agent_1'])}." if row["clear"] else ".")
 
 # %% ../../nbs/show/04l_game_words.ipynb #8fcb7d95
@@ -109,6 +109,6 @@ def auction_sentence(frame: pl.DataFrame,    # from `auction_measures`
     if not rows.height: raise DataError(f"auction sentence: no bidder has the measure {measure!r}.")
     low, kind = measure == "place", "percent" if measure in ("return", "budget_use", "first", "beaten") else "number"
     rows = rows.sort("estimate", "agent", descending=[not low, False]); first = rows.row(0, named=True)
-    text = f"{AUCTION_MEASURES[measure]}: {'lowest' if low else 'highest'} mean for {label(first['agent'])}, {interval_text(first['estimate'], first['lower'], first['upper'], first['level'], kind)}, of {_count(rows.height, 'bidder')}"
+    text = f"{AUCTION_MEASURES[measure]}: {'lowest' if low else 'highest'} mean for {label(first['agent'])}, {interval_text(first['estimate'], first['lower'], first['upper'], first['level'], kind)}, of {format_count(rows.height, 'bidder')}"
     apart = 0 if first["lower"] is None or first["upper"] is None else rows.slice(1).select(((pl.col("lower") > first["upper"]) if low else (pl.col("upper") < first["lower"])).fill_null(False).sum()).item()
     return text + (f"; the intervals of {apart:,} of the other {rows.height - 1:,} lie wholly {'above' if low else 'below'} its own." if rows.height > 1 else ".")

@@ -8,7 +8,7 @@ import math
 import altair as alt
 import polars as pl
 from ..tables import DataError
-from .charts import _domain, _dots, _only
+from .marks import axis_domain, dot_chart, pick_one
 from .render import Figure, guard
 from .theme import BLUE, INK, PALETTE, VERMILLION, format_interval, format_level, format_number, label, labels
 
@@ -107,16 +107,16 @@ def detectable_chart(frame: pl.DataFrame,           # `power_of_comparisons` joi
                      *, title: str = "What the comparisons could show",  # of the chart
                     ) -> Figure:                    # chart with title and alt text
     "Observed differences with intervals over the differences too small to be seen. Raises `DataError` for missing columns, several benchmarks, levels or differences that matter, or nothing to draw."
-    rows = _only(guard(frame, "detectable chart", *DETECTABLE), "benchmark", benchmark, "detectable chart").filter(pl.col("estimate").is_not_null() & pl.col("power").is_not_null())
+    rows = pick_one(guard(frame, "detectable chart", *DETECTABLE), "benchmark", benchmark, "detectable chart").filter(pl.col("estimate").is_not_null() & pl.col("power").is_not_null())
     if not rows.height: raise DataError("detectable chart: no comparison has an estimate and a plan, so there is nothing to draw.")
     matters, level, wanted = (_one(rows, c, "detectable chart") for c in ("difference", "level", "power_wanted"))
     shown, title = labels([*rows["agent_a"], *rows["agent_b"]], 24), label(title, 70)
     drawn = [_detectable_row(r, shown) for r in rows.iter_rows(named=True)]
-    ends = _domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"], r["worst"], r["best"])] + [-100 * matters, 100 * matters], (-100., 100.))
+    ends = axis_domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"], r["worst"], r["best"])] + [-100 * matters, 100 * matters], (-100., 100.))
     small = (rows["detectable"].fill_null(1.) > matters).sum()
     notes = [f"Point and line: difference, {format_level(level)} interval. Pale bar: true differences found with less than {format_level(wanted)} power.", f"Dotted: ±{format_number(matters, 'points')}, the difference that matters; at the right the power for it."]
     tips = dict(name="pair", value=f"difference, {format_level(level)} interval", seen=f"shown with {format_level(wanted)} power", side=f"power for {format_number(matters, 'points')}", n="shared tasks")
-    chart = _dots(drawn, ends, f"Difference (percentage points), {format_level(level)} interval", "power", tips, [title, *notes])
+    chart = dot_chart(drawn, ends, f"Difference (percentage points), {format_level(level)} interval", "power", tips, [title, *notes])
     rule = lambda at, dash: alt.Chart(alt.Data(values=[{"at": v} for v in at])).mark_rule(strokeDash=dash, color=INK, opacity=.8).encode(x=alt.X("at", type="quantitative"))
     text = f"{title}: {rows.height:,} comparison{'s' * (rows.height != 1)}, of which {small:,} {'is' if small == 1 else 'are'} too small to show {format_number(matters, 'points')} with {format_level(wanted)} power. {notes[0]}"
     return Figure(alt.layer(rule([0.], [4, 3]), rule([-100 * matters, 100 * matters], [1, 3]), *chart.layer, title=chart.title, width=chart.width, height=chart.height), title, text)
@@ -156,7 +156,7 @@ def _late(rows: pl.DataFrame) -> pl.DataFrame:
 def _band(rows: pl.DataFrame, x: alt.X, axis: str, null: float | None, tips: list[alt.Tooltip], within: tuple[float, float]) -> alt.LayerChart:
     "The estimate inside its confidence sequence, and the line of the null; the axis is that of the looks after the first tenth, so that early width does not flatten the rest."
     late = _late(rows)
-    ends = _domain([*late["lower"], *late["upper"], *([] if null is None else [100 * null])], within)
+    ends = axis_domain([*late["lower"], *late["upper"], *([] if null is None else [100 * null])], within)
     y = lambda field: alt.Y(field, type="quantitative", title=axis, scale=alt.Scale(domain=ends, nice=False, zero=False), axis=alt.Axis(tickCount=6, domain=False, ticks=False))
     layers = [alt.Chart(rows).mark_area(interpolate="step-after", color=BLUE, opacity=.25, clip=True).encode(x=x, y=y("lower"), y2="upper")] if rows.height > 1 else [alt.Chart(rows).mark_rule(color=BLUE).encode(x=x, y=y("lower"), y2="upper")]
     if null is not None: layers.append(alt.Chart(alt.Data(values=[{"null": 100 * null}])).mark_rule(strokeDash=[3, 3], strokeWidth=1, color=INK).encode(y=y("null")))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 from ..tables import DataError
-from .charts import _domain
+from .marks import axis_domain
 from .render import Figure, guard
 from .theme import BLUE, GREEN, INK, PALETTE, format_interval, format_level, format_number, label, labels
 
@@ -42,7 +42,7 @@ def step_chart(frame: pl.DataFrame,         # from `step_information`, one world
     level, title = format_level(rows["level"][0]), label(title or f"{rows['environment'][0]}, {rows['goal'][0]}", 70)
     data = rows.select("condition", "number", "estimate", "lower", "upper", what=pl.col("what").replace_strict({k: v[2] for k, v in _WHAT.items()}), value=pl.Series([format_interval(r["estimate"], r["lower"], r["upper"]) for r in rows.iter_rows(named=True)], dtype=pl.String), n=pl.col("n").cast(pl.String), at=pl.col("number").cast(pl.String), method=pl.col("method") if "method" in rows.columns else pl.lit("not stated"))
     order = [v[2] for v in _WHAT.values()]
-    ends = _domain([0., *data["estimate"], *data["lower"], *data["upper"]], (0, float("inf")))
+    ends = axis_domain([0., *data["estimate"], *data["lower"], *data["upper"]], (0, float("inf")))
     x = alt.X("number", type="quantitative", title="Experiment", scale=alt.Scale(domain=[.5, data["number"].max() + .5], nice=False), axis=alt.Axis(tickMinStep=1, tickCount=5, domain=False, ticks=False, grid=False, format="d"))
     y = lambda f: alt.Y(f, type="quantitative", title="Information gain (nats)", scale=alt.Scale(domain=ends, nice=False), axis=alt.Axis(tickCount=5, domain=False, ticks=False))
     colour = alt.Color("what", type="nominal", title=None, scale=alt.Scale(domain=order, range=[v[0] for v in _WHAT.values()]), legend=alt.Legend(orient="top", direction="horizontal", symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1))
@@ -72,7 +72,7 @@ def error_chart(frame: pl.DataFrame,          # from `error_curve`, one world an
     aside = {n: .14 * (i - (len(names) - 1) / 2) for i, n in enumerate(names)}                # side by side, so that intervals don't hide each other
     data = rows.select("condition", "estimate", "lower", "upper", x=pl.col("number") + pl.col("condition").replace_strict(aside), at=pl.col("number").cast(pl.String), n=pl.col("n").cast(pl.String), method=pl.col("method") if "method" in rows.columns else pl.lit("not stated"),
                        value=pl.Series([format_interval(r["estimate"], r["lower"], r["upper"]) for r in rows.iter_rows(named=True)], dtype=pl.String))
-    ends = _domain([0., *data["estimate"], *data["lower"], *data["upper"]])
+    ends = axis_domain([0., *data["estimate"], *data["lower"], *data["upper"]])
     wide = max(map(abs, ends)) > WIDE                                                         # wild predictions: logarithmic on both sides of ±1
     ticks = [0, *(k * 10 ** i for i in range(0, 19, 1 + int(max(map(abs, ends)) > 1e6)) for k in (1, -1) if ends[0] <= k * 10 ** i <= ends[1])]
     scale, marks = (alt.Scale(type="symlog", constant=1, domain=ends, nice=False), dict(values=ticks, format="~s")) if wide else (alt.Scale(domain=ends, nice=False), dict(tickCount=6))
@@ -102,7 +102,7 @@ def measure_chart(frame: pl.DataFrame,      # from `information_summary`, one me
     shown = labels([condition_name(a, p) for a, p in rows.select("agent", "prior_given").rows()], 40)
     data = pl.DataFrame([dict(world=label(f"{r['environment']}, {r['goal']}", 60), row=shown[condition_name(r["agent"], r["prior_given"])], name=label(condition_name(r["agent"], r["prior_given"]), 1_000), rate=times * r["estimate"], low=None if r["lower"] is None else times * r["lower"], high=None if r["upper"] is None else times * r["upper"],
                               value=format_interval(r["estimate"], r["lower"], r["upper"], kind), n=format_number(r["n"], "count"), method=label(r.get("method") or "not stated")) for r in rows.iter_rows(named=True)], schema_overrides=dict(low=pl.Float64, high=pl.Float64), infer_schema_length=None)
-    ends = _domain([*data["rate"], *data["low"], *data["high"]], (0, 100) if percent else None)
+    ends = axis_domain([*data["rate"], *data["low"], *data["high"]], (0, 100) if percent else None)
     x = dict(title=axis, scale=alt.Scale(domain=ends, nice=False, zero=False), axis=alt.Axis(tickCount=6, domain=False, ticks=False))
     tips = [alt.Tooltip(f, type="nominal", title=t) for f, t in dict(name="agent", world="world, goal", value=f"value, {level} interval", n="series", method="method").items()]
     def block(world: str, part: pl.DataFrame, last: bool) -> alt.LayerChart:

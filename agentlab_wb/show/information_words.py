@@ -7,8 +7,8 @@ from __future__ import annotations
 import polars as pl
 from .information_charts import condition_name
 from .render import guard
-from .theme import format_level, format_number, label
-from .words import _count, direction, interval_text
+from .theme import format_count, format_level, format_number, label
+from .words import direction, interval_text
 
 # %% auto #0
 __all__ = ['judged_sentence', 'share_sentence', 'information_test_sentence', 'tests_sentence', 'reported_sentence']
@@ -19,7 +19,7 @@ def judged_sentence(series: pl.DataFrame,   # from `series_information`
     "How many experiments there are, how many could be judged, and why the others could not."
     rows = guard(series, "judged sentence", "environment", "agent", "n_tried", "n_valid", "n_judged", "note")
     tried, valid, judged = (int(rows[c].sum()) for c in ("n_tried", "n_valid", "n_judged"))
-    text = f"{_count(tried, 'experiment')} in {rows.height:,} series, by {_count(rows['agent'].n_unique(), 'agent')} in {_count(rows['environment'].n_unique(), 'world')}; {tried - valid:,} {'was' if tried - valid == 1 else 'were'} refused by the world, and {judged:,} of the other {valid:,} could be judged."
+    text = f"{format_count(tried, 'experiment')} in {rows.height:,} series, by {format_count(rows['agent'].n_unique(), 'agent')} in {format_count(rows['environment'].n_unique(), 'world')}; {tried - valid:,} {'was' if tried - valid == 1 else 'were'} refused by the world, and {judged:,} of the other {valid:,} could be judged."
     short = rows.filter(pl.col("n_judged") < pl.col("n_valid"))
     if not short.height: return text
     reasons = [(label(str(why or "no reason given"), 150), n) for why, n in short.group_by("note").len().sort("len", "note", descending=[True, False]).rows()]
@@ -49,7 +49,7 @@ def information_test_sentence(row: dict,   # of `information_tests`
     where = "Over all worlds" if row["environment"] == "all worlds" else f"In {label(row['environment'])}, {label(row['goal'])}"
     who = f"{label(row['condition'])}, {row['first']} against {row['second']}" if row["kind"] == "prior" else f"{label(row['first'])} against {label(row['second'])}" + ("" if row["condition"] == "all" else f" ({label(row['condition'])})")
     size = format_number(row["estimate"], kind, sign=True) + (" nats" if kind == "number" else "")
-    if row["p_adjusted"] is None: return f"{where}, {who}: {_NOUN[row['measure']]} {size}; no test, since {_count(row['n'], 'pair')} {'does' if row['n'] == 1 else 'do'} not vary."
+    if row["p_adjusted"] is None: return f"{where}, {who}: {_NOUN[row['measure']]} {size}; no test, since {format_count(row['n'], 'pair')} {'does' if row['n'] == 1 else 'do'} not vary."
     word = direction(row["estimate"], row["lower"], row["upper"], row["p_adjusted"], level)
     p = format_number(row["p_adjusted"], "p")
     flip = format_number(row["p_sign_flip"], "p")
@@ -66,7 +66,7 @@ def tests_sentence(tests: pl.DataFrame,   # from `information_tests`
     rows = guard(tests, "tests sentence", "estimate", "lower", "upper", "p_adjusted", "level", "n", "p_least")
     found = [direction(r["estimate"], r["lower"], r["upper"], r["p_adjusted"], r["level"]) if r["p_adjusted"] is not None else None for r in rows.iter_rows(named=True)]
     few = rows.filter(pl.col("p_least") > 1 - pl.col("level")).height
-    text = f"Of {_count(rows.height, 'comparison')} of {what}, {sum(f is not None for f in found):,} {'shows' if sum(f is not None for f in found) == 1 else 'show'} a difference after Holm's correction ({found.count('higher'):,} higher, {found.count('lower'):,} lower)."
+    text = f"Of {format_count(rows.height, 'comparison')} of {what}, {sum(f is not None for f in found):,} {'shows' if sum(f is not None for f in found) == 1 else 'show'} a difference after Holm's correction ({found.count('higher'):,} higher, {found.count('lower'):,} lower)."
     return text + (f" {few:,} rest on so few seeds that a test without the assumption of normal differences could never show one at {format_level(rows['level'][0])}." if few else "")
 
 # %% ../../nbs/show/04h_information_words.ipynb #703d3ba8
@@ -76,7 +76,7 @@ def reported_sentence(agreement: pl.DataFrame,   # from `reported_agreement`
     if not agreement.height: return "No gains are reported."
     rows = guard(agreement, "reported sentence", "n", "n_redone", "agree", "right", "kind", "at", "environment")
     share = lambda part, column, weight: None if not part[weight].sum() else float((part[column] * part[weight]).sum() / part[weight].sum())
-    text = f"{_count(int(rows['n'].sum()), 'gain')} reported. "
+    text = f"{format_count(int(rows['n'].sum()), 'gain')} reported. "
     redone = rows.filter(pl.col("n_redone") > 0)
     first = redone.filter(at="first step")
     if redone.height: text += f"The benchmark's own formula, redone, gives them within Monte-Carlo error in {format_number(share(redone, 'agree', 'n_redone'), 'percent')} of {int(redone['n_redone'].sum()):,} cases ({format_number(share(first, 'agree', 'n_redone'), 'percent')} of {int(first['n_redone'].sum()):,} first steps, where nothing but the prior and, for gains of runs, the first outcome enters). "

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 import altair as alt
 import polars as pl
-from .charts import _agents, _domain, _dots, _ends_text, _ladder_row, _only, ladder_rows
+from .charts import ladder_dot, ladder_rows
 from .render import Figure, guard
-from .theme import BLUE, DIVERGING, INK, ORANGE, PALETTE, VERMILLION, format_interval, format_level, format_number, label, labels
-from .words import _count
+from .theme import BLUE, DIVERGING, INK, ORANGE, PALETTE, VERMILLION, format_count, format_interval, format_level, format_number, label, labels
+from .marks import axis_domain, dot_chart, ends_text, pick_one
 from ..tables import DataError
 
 # %% auto #0
@@ -39,7 +39,7 @@ def item_chart(frame: pl.DataFrame,                         # from `item_analysi
               ) -> Figure:                                  # chart with title and alt text
     "Tasks by the share of agents that solve them and their discrimination; suspect ones stand out. Raises `DataError` for missing columns, several benchmarks, or no task with a discrimination."
     if missing := [c for c in ITEMS if c not in frame.columns]: raise DataError(f"item chart: column {missing[0]!r} is missing; the frame of `item_analysis` is wanted.")
-    frame = _only(frame, "benchmark", benchmark, "item chart")
+    frame = pick_one(frame, "benchmark", benchmark, "item chart")
     rows = frame.filter(pl.col("estimate").is_not_null())
     if not rows.height: raise DataError("item chart: no task has a discrimination (all agents alike on every task), so there is nothing to draw.")
     one_by_one = rows.height <= _SINGLE
@@ -47,7 +47,7 @@ def item_chart(frame: pl.DataFrame,                         # from `item_analysi
     kinds = [k for k in _FLAGGED if (data["flag"] == k).any()]
     data = data.with_columns(kind=pl.col("flag").replace_strict({k: v[0] for k, v in _FLAGGED.items()}))
     x = alt.X("x", type="quantitative", title=f"Solved by (% of {rows['n'][0]:,} agents)", scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(tickCount=6, domain=False, ticks=False))
-    ends = _domain([*data["y"], *(data["lower"] if one_by_one else []), *(data["upper"] if one_by_one else []), 0.], (-1, 1))
+    ends = axis_domain([*data["y"], *(data["lower"] if one_by_one else []), *(data["upper"] if one_by_one else []), 0.], (-1, 1))
     y = lambda field: alt.Y(field, type="quantitative", title="Discrimination (correlation with other tasks)", scale=alt.Scale(domain=ends, nice=False), axis=alt.Axis(tickCount=6, domain=False, ticks=False))
     colour = alt.Color("kind", type="nominal", title=None, scale=alt.Scale(domain=[_FLAGGED[k][0] for k in kinds], range=[_FLAGGED[k][1] for k in kinds]), legend=alt.Legend(orient="bottom", direction="horizontal"))
     tips = [alt.Tooltip("tasks", type="nominal", title="task"), alt.Tooltip("many", type="nominal", title=f"discrimination, {format_level(rows['level'][0])} interval" if one_by_one else "tasks"), alt.Tooltip("kind", type="nominal", title="verdict")]
@@ -61,7 +61,7 @@ def _item_figure(chart, frame: pl.DataFrame, rows: pl.DataFrame, one_by_one: boo
     "Heading, notes and words of `item_chart`."
     same = {flag: (frame["flag"] == flag).sum() for flag in ("nobody solves", "everybody solves")}
     notes = ["Below the dashed line weaker agents solve the task more often than stronger ones." + (f" Lines: {format_level(rows['level'][0])} intervals." if one_by_one else " Area: number of tasks.")]
-    if any(same.values()): notes.append(f"Not drawn: {_count(same['nobody solves'], 'task')} that nobody solves, {_count(same['everybody solves'], 'task')} that everybody solves.")
+    if any(same.values()): notes.append(f"Not drawn: {format_count(same['nobody solves'], 'task')} that nobody solves, {format_count(same['everybody solves'], 'task')} that everybody solves.")
     title = label(f"{title}: {rows['benchmark'][0]}", 80)
     text = f"{title}. {rows.height:,} of {frame.height:,} tasks have a discrimination, from {format_number(rows['estimate'].min())} to {format_number(rows['estimate'].max())}; {(rows['flag'] == 'suspect').sum():,} are suspect. {' '.join(notes)}"
     return Figure(chart.properties(title=alt.TitleParams(title, subtitle=notes, frame="bounds", offset=10)), title, text)
@@ -89,7 +89,7 @@ def response_chart(frame: pl.DataFrame,                       # from `response_b
     notes = ["Agents from best to worst, tasks from easy to hard. Empty: not tried."]
     chart = alt.Chart(data).mark_rect().encode(x=x, y=y, color=colour, tooltip=tips).properties(width=alt.Step(max(4, min(18, 520 // bins))), height=alt.Step(18 if tall <= 60 else 5), title=alt.TitleParams(title, subtitle=notes, frame="bounds", offset=10))
     ends = rows.group_by("agent", maintain_order=True).agg((pl.col("estimate") * pl.col("n")).sum() / pl.col("n").sum())
-    return Figure(chart, title, f"{title}: {_agents(len(agents))} by {rows['n_tasks'][0]:,} tasks. Best: {label(ends['agent'][0])}, {format_number(ends['estimate'][0], 'percent')}; worst: {label(ends['agent'][-1])}, {format_number(ends['estimate'][-1], 'percent')}.")
+    return Figure(chart, title, f"{title}: {format_count(len(agents), 'agent')} by {rows['n_tasks'][0]:,} tasks. Best: {label(ends['agent'][0])}, {format_number(ends['estimate'][0], 'percent')}; worst: {label(ends['agent'][-1])}, {format_number(ends['estimate'][-1], 'percent')}.")
 
 # %% ../../nbs/show/02g_item_charts.ipynb #a592fbc6
 def ability_chart(frame: pl.DataFrame,                     # `fit_item_response(…).agents`
@@ -97,14 +97,14 @@ def ability_chart(frame: pl.DataFrame,                     # `fit_item_response(
                   *, title: str = "Ability",               # of the chart
                  ) -> Figure:                              # chart with title and alt text
     "Abilities with intervals, highest first, and the ranks that separate intervals allow; an agent that solved everything has a bound only. Raises `DataError` for missing columns or several benchmarks."
-    rows = ladder_rows(_only(frame, "benchmark", None, "ability chart"), "ability chart")
+    rows = ladder_rows(pick_one(frame, "benchmark", None, "ability chart"), "ability chart")
     level, shown = format_level(rows["level"][0]), labels(rows["agent"], 34)
-    drawn = [_ladder_row(r, shown[r["agent"]], "number") for r in rows.iter_rows(named=True)]
-    ends = _domain(r[c] for r in drawn for c in ("estimate", "lower", "upper"))
+    drawn = [ladder_dot(r, shown[r["agent"]], "number") for r in rows.iter_rows(named=True)]
+    ends = axis_domain(r[c] for r in drawn for c in ("estimate", "lower", "upper"))
     notes, title = [f"Point: ability. Line: {level} interval. Right: ranks that separate intervals allow."], label(f"{title}: {rows['benchmark'][0]}", 70)
     if rows["estimate"].null_count(): notes.append("Triangle without point: solved everything or nothing, so there is a bound only.")
-    chart = _dots(drawn, ends, f"Ability ({label(unit, 60)}), {level} interval", "", dict(name="agent", value=f"ability, {level} interval", side="ranks", n="tasks", method="method"), [title, *notes])
-    return Figure(chart, title, f"{title}, {_agents(len(drawn))}, in {label(unit, 60)}, with {level} intervals. {_ends_text(rows, 'number')} {' '.join(notes[1:])}".strip())
+    chart = dot_chart(drawn, ends, f"Ability ({label(unit, 60)}), {level} interval", "", dict(name="agent", value=f"ability, {level} interval", side="ranks", n="tasks", method="method"), [title, *notes])
+    return Figure(chart, title, f"{title}, {format_count(len(drawn), 'agent')}, in {label(unit, 60)}, with {level} intervals. {ends_text(rows, 'number')} {' '.join(notes[1:])}".strip())
 
 # %% ../../nbs/show/02g_item_charts.ipynb #b50ae8f4
 BINS = ("agent", "bin", "confidence", "estimate", "lower", "upper", "level", "n", "n_answers")  # columns that must be there

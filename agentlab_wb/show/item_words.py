@@ -6,8 +6,8 @@
 from __future__ import annotations
 import polars as pl
 from .render import guard
-from .theme import format_level, format_number, in_words, label
-from .words import _count, interval_text
+from .theme import format_count, format_level, format_number, in_words, label
+from .words import interval_text
 from ..tables import DataError
 
 # %% auto #0
@@ -18,10 +18,10 @@ def alpha_sentence(frame: pl.DataFrame,   # from `cronbach_alpha`
                   ) -> str:               # one or two sentences
     "How reliable a score is, among which agents, and what was left out."
     r = guard(frame, "reliability sentence", "benchmark", "estimate", "lower", "upper", "level", "n_agents", "n_tasks", "tasks_left_out", "agents_left_out", "method").row(0, named=True)
-    left = [_count(r[f"{what}s_left_out"], what) for what in ("task", "agent") if r[f"{what}s_left_out"]]
+    left = [format_count(r[f"{what}s_left_out"], what) for what in ("task", "agent") if r[f"{what}s_left_out"]]
     out = f" Left out because of empty cells: {in_words(left)}." if left else ""
     if r["estimate"] is None: return f"The reliability of the score on {label(r['benchmark'])} can't be told ({label(r['method'].removeprefix('no estimate: '), 120)}).{out}"
-    return f"Reliability of the score on {label(r['benchmark'])} (Cronbach’s α): {interval_text(r['estimate'], r['lower'], r['upper'], r['level'], 'number')}, from {_count(r['n_agents'], 'agent')} on {_count(r['n_tasks'], 'task')}. It holds for agents as different as these.{out}"
+    return f"Reliability of the score on {label(r['benchmark'])} (Cronbach’s α): {interval_text(r['estimate'], r['lower'], r['upper'], r['level'], 'number')}, from {format_count(r['n_agents'], 'agent')} on {format_count(r['n_tasks'], 'task')}. It holds for agents as different as these.{out}"
 
 # %% ../../nbs/show/04d_item_words.ipynb #914f0cff
 def items_sentence(frame: pl.DataFrame,   # from `item_analysis`, one benchmark
@@ -30,11 +30,11 @@ def items_sentence(frame: pl.DataFrame,   # from `item_analysis`, one benchmark
     counts = {f: (frame["flag"] == f).sum() for f in ("nobody solves", "everybody solves", "suspect", "negative")}
     n, name = frame.height, label(frame["benchmark"][0])
     idle = counts["nobody solves"] + counts["everybody solves"]
-    first = f"Of {_count(n, 'task')} on {name}, {counts['nobody solves']:,} {'is' if counts['nobody solves'] == 1 else 'are'} solved by nobody and {counts['everybody solves']:,} by everybody; the other {n - idle:,} are solved by some of the {frame['n'][0]:,} agents."
+    first = f"Of {format_count(n, 'task')} on {name}, {counts['nobody solves']:,} {'is' if counts['nobody solves'] == 1 else 'are'} solved by nobody and {counts['everybody solves']:,} by everybody; the other {n - idle:,} are solved by some of the {frame['n'][0]:,} agents."
     if counts["suspect"]:
         worst = frame.filter(flag="suspect").sort("estimate", "task")["task"].to_list()
-        return f"{first} {_count(counts['suspect'], 'task')} {'is' if counts['suspect'] == 1 else 'are'} solved by the weaker agents more than by the stronger ones, beyond chance after correction over tasks: {in_words(worst)}. Look at their checkers."
-    negative = f" {_count(counts['negative'], 'task')} {'has' if counts['negative'] == 1 else 'have'} a negative discrimination, no more than chance explains." if counts["negative"] else ""
+        return f"{first} {format_count(counts['suspect'], 'task')} {'is' if counts['suspect'] == 1 else 'are'} solved by the weaker agents more than by the stronger ones, beyond chance after correction over tasks: {in_words(worst)}. Look at their checkers."
+    negative = f" {format_count(counts['negative'], 'task')} {'has' if counts['negative'] == 1 else 'have'} a negative discrimination, no more than chance explains." if counts["negative"] else ""
     return first + (negative or " No task has a negative discrimination.")
 
 # %% ../../nbs/show/04d_item_words.ipynb #4978f88a
@@ -67,11 +67,11 @@ def calibration_sentence(frame: pl.DataFrame,   # from `confidence_calibration`,
     m = {r["measure"]: r for r in frame.iter_rows(named=True)}
     who = label(frame["agent"][0]) if "agent" in frame.columns else "All together"
     over, area, n = m["overconfidence"], m["auroc"], m["overconfidence"]["n_answers"]
-    left = f" {_count(over['n_left_out'], 'answer')} without a confidence or an outcome {'is' if over['n_left_out'] == 1 else 'are'} left out." if over["n_left_out"] else ""
+    left = f" {format_count(over['n_left_out'], 'answer')} without a confidence or an outcome {'is' if over['n_left_out'] == 1 else 'are'} left out." if over["n_left_out"] else ""
     if over["estimate"] is None: return f"{who} stated no confidence whose truth is known.{left}"
     side = "overconfident" if (over["lower"] or 0) > 0 else "underconfident" if (over["upper"] or 0) < 0 else None
     gap = f"mean confidence {format_number(m['confidence']['estimate'], 'percent')}, right {format_number(m['accuracy']['estimate'], 'percent')}, difference {interval_text(over['estimate'], over['lower'], over['upper'], over['level'], 'points')}"
-    first = f"{who} is {side}: {gap}" if side else f"{who} is neither over- nor underconfident as far as {_count(n, 'answer')} can tell: {gap}"
+    first = f"{who} is {side}: {gap}" if side else f"{who} is neither over- nor underconfident as far as {format_count(n, 'answer')} can tell: {gap}"
     knows = "" if area["estimate"] is None else f" Right answers {'are' if (area['lower'] or 0) > .5 else 'are not distinguishably'} stated with more confidence than wrong ones (AUROC {interval_text(area['estimate'], area['lower'], area['upper'], area['level'], 'number')})."
     ece = m["ece"]
     bias = "" if ece["if_calibrated"] is None else f" Expected calibration error {format_number(ece['estimate'], 'points')}; a perfectly calibrated agent would show {format_number(ece['if_calibrated'], 'points')} from so few answers."

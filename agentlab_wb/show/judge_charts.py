@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import altair as alt
 import polars as pl
-from .charts import _cell_ink, _domain, _dots
+from .marks import axis_domain, cell_ink, dot_chart
 from .render import Figure, guard
 from .theme import BLUE, DIVERGING, format_interval, format_level, format_number, label, labels
 from ..tables import DataError
@@ -58,11 +58,11 @@ def estimates_chart(frame: pl.DataFrame,              # estimate, lower, upper, 
     level, shown = format_level(known["level"][0]), row_names(known, names)
     drawn = [_dot(r, n, kind, None if side is None or r[side] is None else str(r[side])) for r, n in zip(known.iter_rows(named=True), shown)]
     unit = {"percent": " (%)", "points": " (percentage points)"}.get(kind, "")
-    ends = _domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + [0.] * zero, within)
+    ends = axis_domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + [0.] * zero, within)
     lines = [f"Point: estimate. Line: {level} interval.", *notes]
     if known.filter(pl.col("lower").is_null() & pl.col("upper").is_null()).height: lines.append("Hollow point: no interval could be computed.")
     if known.height < frame.height: lines.append(f"{frame.height - known.height:,} of {frame.height:,} rows have no estimate and are in the table only.")
-    chart = _dots(drawn, ends, f"{axis}{unit}, {level} interval", side_title, dict(name="of", value=f"{axis.lower()}, {level} interval", side=side_title or "beside", n="n", method="method"), [label(title, 80), *lines])
+    chart = dot_chart(drawn, ends, f"{axis}{unit}, {level} interval", side_title, dict(name="of", value=f"{axis.lower()}, {level} interval", side=side_title or "beside", n="n", method="method"), [label(title, 80), *lines])
     if zero: chart = alt.layer(alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeDash=[4, 3], opacity=.7).encode(x=alt.X("zero", type="quantitative")), *chart.layer, title=chart.title, width=chart.width, height=chart.height)
     low, high = known.sort("estimate").row(0, named=True), known.sort("estimate").row(-1, named=True)
     say = lambda r: format_interval(r["estimate"], r["lower"], r["upper"], kind)
@@ -103,7 +103,7 @@ def confusion_chart(frame: pl.DataFrame,                # from `confusion`, one 
     if len(said) > MOST_LABELS: raise DataError(f"confusion chart: {len(said)} labels are more than the {MOST_LABELS} that can be read. Show the table, or put labels together.")
     said = golds + [s for s in said if s not in set(golds)]
     shown = labels(said, 24)
-    cells = [dict(gold=shown[r["gold"]], verdict=shown[r["predicted"]], share=100 * r["share"], text=f"{r['n']:,}", ink=_cell_ink(.5 + r["share"] / 2), n=f"{r['n']:,}", of=format_number(r["share"], "percent"), right="right" if r["gold"] == r["predicted"] else "wrong") for r in rows.iter_rows(named=True)]
+    cells = [dict(gold=shown[r["gold"]], verdict=shown[r["predicted"]], share=100 * r["share"], text=f"{r['n']:,}", ink=cell_ink(.5 + r["share"] / 2), n=f"{r['n']:,}", of=format_number(r["share"], "percent"), right="right" if r["gold"] == r["predicted"] else "wrong") for r in rows.iter_rows(named=True)]
     plain = dict(domain=False, ticks=False, grid=False, labelPadding=6)
     scale = lambda names: alt.Scale(domain=[shown[n] for n in names], paddingInner=.06, paddingOuter=.03)
     base = alt.Chart(pl.DataFrame(cells)).encode(y=alt.Y("gold", type="nominal", title="gold", scale=scale(golds), axis=alt.Axis(**plain)),

@@ -5,10 +5,10 @@
 # %% ../../nbs/show/04f_judge_words.ipynb #fcb9f917
 from __future__ import annotations
 import polars as pl
-from .judge_charts import ESTIMATOR_NAMES, TITLES, row_names
+from .judge_charts import ESTIMATOR_NAMES, TITLES
 from .render import guard
-from .theme import format_level, format_number, in_words, label
-from .words import _count, _span, direction, interval_text
+from .theme import format_count, format_level, format_number, in_words, label
+from .words import direction, interval_text, span_text
 from ..tables import DataError
 
 # %% auto #0
@@ -25,13 +25,13 @@ def judge_sentence(frame: pl.DataFrame,     # from `judge_metrics`, one row a ju
     word, kind = TITLES.get(metric, metric), "number" if metric == "mcc" else "percent"
     known = rows.filter(pl.col("estimate").is_not_null()).sort("estimate", name, descending=[True, False])
     gone = rows.filter(pl.col("estimate").is_null())
-    lost = f" Not defined for {_count(gone.height, 'judge')} ({label(gone['method'][0].removeprefix('not defined: '), 90)})." if gone.height else ""
-    if not known.height: return f"{word} of {_count(rows.height, 'judge')} is not defined: {label(gone['method'][0].removeprefix('not defined: '), 90)}."
+    lost = f" Not defined for {format_count(gone.height, 'judge')} ({label(gone['method'][0].removeprefix('not defined: '), 90)})." if gone.height else ""
+    if not known.height: return f"{word} of {format_count(rows.height, 'judge')} is not defined: {label(gone['method'][0].removeprefix('not defined: '), 90)}."
     top = known.filter(pl.col("estimate") == known["estimate"][0])
     first = known.row(0, named=True)
     value = interval_text(first["estimate"], first["lower"], first["upper"], first["level"], kind)
     if rows.height == 1: return f"{word} of {label(first[name])} is {value}, n = {first['n']:,}."
-    return f"The highest {word.lower() if metric not in ('f1', 'mcc') else word} of {_count(rows.height, 'judge')} is {value}, by {in_words(top[name].to_list())}, n = {first['n']:,}.{lost}"
+    return f"The highest {word.lower() if metric not in ('f1', 'mcc') else word} of {format_count(rows.height, 'judge')} is {value}, by {in_words(top[name].to_list())}, n = {first['n']:,}.{lost}"
 
 # %% ../../nbs/show/04f_judge_words.ipynb #d86469f6
 BIASES = {"position": ("the answer shown first", "the answer shown second", "a preference for a place", "points"),
@@ -50,7 +50,7 @@ def bias_sentence(row: dict,        # a row of `position_bias`, `length_bias` or
     way = direction(row["estimate"], row["lower"], row["upper"], row["p"], row["level"])
     p = format_number(row["p"], "p")
     unit = " in log-odds a standard deviation" if bias == "length" else ""
-    facts = f"{format_number(row['estimate'], kind, sign=True)}{unit} ({format_level(row['level'])} interval {_span(row['lower'], row['upper'], kind)}, p {p if p.startswith('<') else f'= {p}'}, n = {row['n']:,})"
+    facts = f"{format_number(row['estimate'], kind, sign=True)}{unit} ({format_level(row['level'])} interval {span_text(row['lower'], row['upper'], kind)}, p {p if p.startswith('<') else f'= {p}'}, n = {row['n']:,})"
     if way is None: return f"{who}: {neither} is not distinguishable from none, {facts}."
     return f"{who} prefers {up if way == 'higher' else down}: {facts}."
 
@@ -69,7 +69,7 @@ def correction_sentence(frame: pl.DataFrame,    # from `corrected_rates`, one gr
         why = next((r["method"] for e, r in rows.items() if e != "judge" and r["estimate"] is None), "no correction was asked for")
         return f"{first} It can't be corrected: {label(why.removeprefix('no estimate: '), 110)}."
     wider = (best["upper"] - best["lower"]) / max(raw["upper"] - raw["lower"], 1e-12)
-    said = f"{first} Corrected by {_count(best['n'], 'gold')} ({ESTIMATOR_NAMES[best['estimator']]}) it is {interval_text(best['estimate'], best['lower'], best['upper'], best['level'])}, an interval {wider:.1f} times as wide as the judge's own."
+    said = f"{first} Corrected by {format_count(best['n'], 'gold')} ({ESTIMATOR_NAMES[best['estimator']]}) it is {interval_text(best['estimate'], best['lower'], best['upper'], best['level'])}, an interval {wider:.1f} times as wide as the judge's own."
     if truth is None: return said
     inside = lambda r: "holds it" if r["lower"] <= truth <= r["upper"] else "leaves it out"
     return f"{said} All golds together give {format_number(truth, 'percent')}; the corrected interval {inside(best)}, the judge's own {inside(raw)}."

@@ -7,8 +7,8 @@ from __future__ import annotations
 import polars as pl
 from ..tables import DataError
 from .render import guard
-from .theme import format_number, label
-from .words import _count
+from .theme import format_count, format_number, label
+
 
 # %% auto #0
 __all__ = ['next_sentence', 'outlook_sentence', 'stop_sentence']
@@ -23,7 +23,7 @@ def next_sentence(plan: pl.DataFrame,                      # from `next_battles`
     if unit == "battle": what = f"{label(first['agent_a'])} against {label(first['agent_b'])} ({format_number(first['p_a_wins'], 'percent')} for the first"
     else: what = f"{label(first['agent'])} at {label(first['task'])} of {label(first['benchmark'])} ({format_number(first['p_success'], 'percent')} to succeed"
     cost = "" if first.get("cost") is None else f", costing {format_number(first['cost'])}"
-    text = f"The {unit} that is expected to teach most{' for its cost' if cost else ''} is {what}; {format_number(first['information'])} nats{cost}). All {_count(plan.height, unit)} of the plan: {format_number(plan['total_information'][-1])} nats"
+    text = f"The {unit} that is expected to teach most{' for its cost' if cost else ''} is {what}; {format_number(first['information'])} nats{cost}). All {format_count(plan.height, unit)} of the plan: {format_number(plan['total_information'][-1])} nats"
     if plan["total_cost"][-1] is not None: text += f" for {format_number(plan['total_cost'][-1])}"
     return text + (f", {_against(course, unit)}." if course is not None else ".")
 
@@ -43,7 +43,7 @@ def outlook_sentence(frame: pl.DataFrame,          # from `outlook`
     states = {r["when"]: r for r in frame.iter_rows(named=True)}
     if set(states) != {"now", "after the plan"}: raise DataError("outlook sentence: wanted the rows 'now' and 'after the plan' of `outlook`.")
     now, after = states["now"], states["after the plan"]
-    return (f"{label(now['leader'])} is the best agent with probability {format_number(now['p_leader'], 'percent')}; after {'the plan' if steps is None else _count(steps, 'planned battle')} "
+    return (f"{label(now['leader'])} is the best agent with probability {format_number(now['p_leader'], 'percent')}; after {'the plan' if steps is None else format_count(steps, 'planned battle')} "
             f"the leader, whoever it then is, is expected to be the right one with probability {format_number(after['p_leader'], 'percent')}.")
 
 def stop_sentence(reason: str | None) -> str:

@@ -9,12 +9,12 @@ from ..tables import DataError
 from ..infer.power import MOST_ATTEMPTS
 from .inference_charts import sequence_rows
 from .render import guard
-from .theme import format_level, format_number, in_words, label
-from .words import _count, _excluded, _span
+from .theme import format_count, format_level, format_number, in_words, label
+from .words import excluded_text, span_text
 
 # %% auto #0
 __all__ = ['PLAN', 'COMPARISONS', 'power_sentence', 'attempts_sentence', 'detectable_sentence', 'comparisons_sentence',
-           'advice_sentence', 'next_sentence', 'cost_sentence', 'equivalence_sentence', 'precision_sentence',
+           'advice_sentence', 'next_tasks_sentence', 'cost_sentence', 'equivalence_sentence', 'precision_sentence',
            'sequence_sentence', 'order_sentence']
 
 # %% ../../nbs/show/04b_power_words.ipynb #b6400cfa
@@ -34,9 +34,9 @@ def _more(needed: int, have: int | None, attempts: int) -> str:
 
 def _plan_part(row: dict, have: int | None) -> str:
     "One number of attempts in words."
-    tries = f"with {_count(row['attempts'], 'attempt')} each"
+    tries = f"with {format_count(row['attempts'], 'attempt')} each"
     if row["tasks"] is None: return f"no number of tasks within reach {tries}"
-    return f"{_count(row['tasks'], 'task')}{_more(row['tasks'], have, row['attempts'])} {tries}, {row['runs']:,} runs in all"
+    return f"{format_count(row['tasks'], 'task')}{_more(row['tasks'], have, row['attempts'])} {tries}, {row['runs']:,} runs in all"
 
 # %% ../../nbs/show/04b_power_words.ipynb #a1e010bb
 def power_sentence(frame: pl.DataFrame,          # from `required_tasks` or `required_attempts`
@@ -64,8 +64,8 @@ def attempts_sentence(frame: pl.DataFrame,     # from `required_attempts`, one r
     if frame.height != 1: raise DataError(f"attempts sentence: {frame.height} rows; one is wanted.")
     row = frame.row(0, named=True)
     goal = f"a difference of {format_number(abs(row['difference']), kind)} with {format_level(row['power_wanted'])} power at the {format_level(row['level'])} level"
-    if row["attempts"] is None: return f"On {_count(row['tasks'], 'task')} no number of attempts shows {goal}: the tasks themselves vary too much, so only more tasks help."
-    return f"On {_count(row['tasks'], 'task')}, {_count(row['attempts'], 'attempt')} of each agent at each task {'show' if row['attempts'] != 1 else 'shows'} {goal} ({row['runs']:,} runs in all)."
+    if row["attempts"] is None: return f"On {format_count(row['tasks'], 'task')} no number of attempts shows {goal}: the tasks themselves vary too much, so only more tasks help."
+    return f"On {format_count(row['tasks'], 'task')}, {format_count(row['attempts'], 'attempt')} of each agent at each task {'show' if row['attempts'] != 1 else 'shows'} {goal} ({row['runs']:,} runs in all)."
 
 def detectable_sentence(frame: pl.DataFrame,      # from `detectable_difference`
                         *, kind: str = "points",  # number format of differences
@@ -74,7 +74,7 @@ def detectable_sentence(frame: pl.DataFrame,      # from `detectable_difference`
     frame = _plan_rows(frame, "detectable sentence", "tasks", "attempts", "difference", "power_wanted", "level", "paired")
     first = frame.row(0, named=True)
     small = lambda r: f"from {format_number(r['difference'], kind)} on" if r["difference"] is not None else "of no size"
-    ways = [f"differences {small(r)} with {_count(r['tasks'], 'task')} and {_count(r['attempts'], 'attempt')} each" for r in frame.iter_rows(named=True)]
+    ways = [f"differences {small(r)} with {format_count(r['tasks'], 'task')} and {format_count(r['attempts'], 'attempt')} each" for r in frame.iter_rows(named=True)]
     return f"With {format_level(first['power_wanted'])} power at the {format_level(first['level'])} level, the comparison shows {'; '.join(ways)}."
 
 # %% ../../nbs/show/04b_power_words.ipynb #190e6270
@@ -94,7 +94,7 @@ def comparisons_sentence(frame: pl.DataFrame,      # from `power_of_comparisons`
         if frame[column].drop_nulls().n_unique() > 1: raise DataError(f"comparisons sentence: the frame holds several values of {column}. Choose one.")
     where, known = label(frame["benchmark"][0], 60), frame.filter(pl.col("power").is_not_null())
     lost = frame.height - known.height
-    left = f" Nothing can be planned for {_count(lost, 'comparison')}: {label(frame.filter(pl.col('power').is_null())['reason'][0], 160)}{' (the first reason)' if lost > 1 else ''}." if lost else ""
+    left = f" Nothing can be planned for {format_count(lost, 'comparison')}: {label(frame.filter(pl.col('power').is_null())['reason'][0], 160)}{' (the first reason)' if lost > 1 else ''}." if lost else ""
     if not known.height: return f"{where}:{left}"
     goal = f"a difference of {format_number(known['difference'][0], kind)} with {format_level(known['power_wanted'][0])} power"
     small = known.filter(pl.col("advice") != "enough")
@@ -102,7 +102,7 @@ def comparisons_sentence(frame: pl.DataFrame,      # from `power_of_comparisons`
     seen, needed = small["detectable"].drop_nulls().to_list(), small["tasks_needed"].drop_nulls().to_list()
     could = f" The smallest difference that can be shown is {_from_to(seen, kind)}" if seen else " They show no difference at all"
     takes = f"; it would take {_from_to(needed, 'count')} shared tasks, and there are {_from_to(small['tasks'].to_list(), 'count')}." if needed else "; no number of tasks within reach would do."
-    return f"{where}: {small.height:,} of {_count(known.height, 'comparison')} {'is' if small.height == 1 else 'are'} too small to show {goal}.{could}{takes}{left}"
+    return f"{where}: {small.height:,} of {format_count(known.height, 'comparison')} {'is' if small.height == 1 else 'are'} too small to show {goal}.{could}{takes}{left}"
 
 # %% ../../nbs/show/04b_power_words.ipynb #af6ffe39
 def _buys(row: dict) -> str:
@@ -123,21 +123,21 @@ def advice_sentence(row: dict,                # one row of `power_of_comparisons
     if lacking := [c for c in COMPARISONS if c not in row]: raise DataError(f"advice sentence: {lacking[0]!r} is missing.")
     who = f"{label(row['agent_a'])} and {label(row['agent_b'])} on {label(row['benchmark'], 60)}"
     if row["power"] is None: return f"{who}: nothing can be planned: {label(row['reason'], 160)}."
-    size = f"{_count(row['tasks'], 'shared task')} with {_count(row['attempts'], 'attempt')} each" + (f", in {_count(row['clusters'], 'cluster')}," if row.get("clusters") else "")
+    size = f"{format_count(row['tasks'], 'shared task')} with {format_count(row['attempts'], 'attempt')} each" + (f", in {format_count(row['clusters'], 'cluster')}," if row.get("clusters") else "")
     span = f" ({format_number(row['detectable_lower'], kind, unit=False)} to {format_number(row['detectable_upper'], kind, unit=False)}, for the data are their own pilot)" if row.get("detectable_lower") is not None else ""
     shows = f"differences from {format_number(row['detectable'], kind)} on{span}" if row["detectable"] is not None else "no difference"
     power = f"the power for {format_number(row['difference'], kind)} is {format_number(row['power'], 'percent')}"
     if row["advice"] == "enough": return f"{who}: {size} show {shows} with {format_level(row['power_wanted'])} power; {power}, so it needs no more.{_buys(row)}"
     more = row["tasks_needed"]
     limits = f"; {format_number(row['tasks_lower'], 'count')} to {format_number(row['tasks_upper'], 'count')}" if row.get("tasks_lower") is not None else ""
-    tasks = f" It takes about {more:,} shared tasks ({more - row['tasks']:,} more{limits}) with {_count(row['attempts'], 'attempt')} each" if more is not None else " No number of tasks within reach would do"
+    tasks = f" It takes about {more:,} shared tasks ({more - row['tasks']:,} more{limits}) with {format_count(row['attempts'], 'attempt')} each" if more is not None else " No number of tasks within reach would do"
     either = {"either": f", or {row['attempts_needed'] or 0:,} attempts at each of the {row['tasks']:,} tasks.", "tasks": _hopeless(row), "unknown": "."}[row["advice"]]
     return f"{who}: {size} show {shows} with {format_level(row['power_wanted'])} power; {power}.{tasks}{either}{_buys(row)}"
 
 # %% ../../nbs/show/04b_power_words.ipynb #a0dd0a89
-def next_sentence(row: dict,                # one row of `power_of_comparisons`
-                  *, kind: str = "points",  # number format of differences
-                 ) -> str:                  # one sentence
+def next_tasks_sentence(row: dict,                # one row of `power_of_comparisons`
+                        *, kind: str = "points",  # number format of differences
+                       ) -> str:                  # one sentence
     "What to run next to tell two agents apart by the difference that matters, in one sentence."
     if lacking := [c for c in COMPARISONS if c not in row]: raise DataError(f"next sentence: {lacking[0]!r} is missing.")
     who = f"{label(row['agent_a'])} from {label(row['agent_b'])} on {label(row['benchmark'], 60)}"
@@ -145,9 +145,9 @@ def next_sentence(row: dict,                # one row of `power_of_comparisons`
     if row["power"] is None: return f"For want of data nothing can be planned {goal}: {label(row['reason'], 160)}."
     if row["advice"] == "enough": return f"Nothing more is needed {goal}: the {row['tasks']:,} shared tasks are enough."
     if row["tasks_needed"] is None: return f"No number of tasks within reach is enough {goal}; settle for a larger difference."
-    more, each = row["tasks_needed"] - row["tasks"], f"{_count(row['attempts'], 'attempt')} each"
+    more, each = row["tasks_needed"] - row["tasks"], f"{format_count(row['attempts'], 'attempt')} each"
     instead = f", or instead {row['attempts_needed']:,} attempts at each of the {row['tasks']:,} tasks" if row["advice"] == "either" and row["attempts_needed"] is not None else ""
-    return f"Run about {_count(more, 'more task')} with {each} {goal}{instead}."
+    return f"Run about {format_count(more, 'more task')} with {each} {goal}{instead}."
 
 # %% ../../nbs/show/04b_power_words.ipynb #285d4c90
 def cost_sentence(attempts: int,      # from `best_attempts`
@@ -156,7 +156,7 @@ def cost_sentence(attempts: int,      # from `best_attempts`
     "How many attempts at each task are the best use of the money."
     if task_cost == 0: return "Where new tasks cost nothing but their runs, one attempt at each of many tasks shows more than repeats of few."
     if attempts >= MOST_ATTEMPTS: return "The pilot shows no variance between tasks, so it names no limit to repeats. In a pilot this small that is more likely chance than truth."
-    return f"Where a new task costs as much as {task_cost:g} attempts of both agents, {_count(attempts, 'attempt')} at each task {'is' if attempts == 1 else 'are'} the best use of the money."
+    return f"Where a new task costs as much as {task_cost:g} attempts of both agents, {format_count(attempts, 'attempt')} at each task {'is' if attempts == 1 else 'are'} the best use of the money."
 
 def equivalence_sentence(margin: float,            # largest difference that does not matter
                          tasks: int | None,        # from `equivalence_tasks`
@@ -169,7 +169,7 @@ def equivalence_sentence(margin: float,            # largest difference that doe
     "How many tasks would show that two agents differ by less than a margin, if they are equal."
     goal = f"that two equal agents differ by less than {format_number(margin, kind)} with {format_level(power)} power (two one-sided tests at the {format_level(level)} level)"
     if tasks is None: return f"No number of tasks within reach shows {goal}."
-    return f"To show {goal} takes {_count(tasks, 'shared task')}{_more(tasks, have, attempts)} with {_count(attempts, 'attempt')} each."
+    return f"To show {goal} takes {format_count(tasks, 'shared task')}{_more(tasks, have, attempts)} with {format_count(attempts, 'attempt')} each."
 
 # %% ../../nbs/show/04b_power_words.ipynb #d946a364
 def precision_sentence(row: dict,     # one row of `precision_of_rates`
@@ -179,7 +179,7 @@ def precision_sentence(row: dict,     # one row of `precision_of_rates`
     if row["reason"] is not None: return f"{who}: nothing can be planned: {label(row['reason'], 160)}."
     known = f"known to ±{format_number(row['half_width'], 'points')}" if row["half_width"] is not None else "not known to any width"
     needed = f"takes about {row['tasks_needed']:,} tasks" if row["tasks_needed"] is not None else "takes more tasks than are within reach"
-    return f"{who}: the rate, {format_number(row['estimate'], 'percent')}, is {known} at the {format_level(row['level'])} level from {_count(row['tasks'], 'task')} with {_count(row['attempts'], 'attempt')} each; ±{format_number(row['wanted'], 'points')} {needed} at these attempts.{_buys(row)}"
+    return f"{who}: the rate, {format_number(row['estimate'], 'percent')}, is {known} at the {format_level(row['level'])} level from {format_count(row['tasks'], 'task')} with {format_count(row['attempts'], 'attempt')} each; ±{format_number(row['wanted'], 'points')} {needed} at these attempts.{_buys(row)}"
 
 # %% ../../nbs/show/04b_power_words.ipynb #5789d72f
 def _claim(last: dict) -> str | None:
@@ -207,7 +207,7 @@ def sequence_sentence(frame: pl.DataFrame,        # from `difference_sequence` o
     rows = sequence_rows(guard(frame, "sequence sentence", "p_anytime", "n_projected"), "sequence sentence")
     last, unit, two = rows.row(-1, named=True), rows["unit"][0], "agent_a" in rows.columns
     kind, level = "points" if two else "percent", format_level(last["level"])
-    facts = f"{level} confidence sequence {_span(last['lower'], last['upper'], kind)}, valid at every look if {unit} come in random order"
+    facts = f"{level} confidence sequence {span_text(last['lower'], last['upper'], kind)}, valid at every look if {unit} come in random order"
     if last["null"] is None: return f"After {last['n']:,} {unit} the rate of {label(last['agent'])} is {format_number(last['estimate'], kind)} ({facts})."
     words, claim = (_pair_words if two else _rate_words)(last, kind), _claim(last)
     proof = f"{facts}; {_evidence_text(last)}; {label(last['method'])}, n = {last['n']:,} {unit}"
@@ -219,7 +219,7 @@ def sequence_sentence(frame: pl.DataFrame,        # from `difference_sequence` o
 
 def _left_out(last: dict, unit: str, kind: str) -> str:
     "Differences that the limits exclude; the ends of the scale exclude nothing."
-    return _excluded(last["lower"] if last["lower"] > -1 else None, last["upper"] if last["upper"] < 1 else None, last["n"], unit, kind)
+    return excluded_text(last["lower"] if last["lower"] > -1 else None, last["upper"] if last["upper"] < 1 else None, last["n"], unit, kind)
 
 def _pair_words(last: dict, kind: str) -> dict[str, str]:
     "Possible findings about two agents."

@@ -10,11 +10,11 @@ import altair as alt
 import polars as pl
 from ..tables import DataError
 from .render import Figure, guard
-from .theme import BLUE, format_level, format_number, in_words, label, labels
-from .charts import _WIDTH, _agents, _dot_rows, _domain, _fill, _marks, _once, _only, _step
+from .theme import BLUE, format_count, format_level, format_number, in_words, label, labels
+from .marks import PLOT_WIDTH, axis_domain, check_once, dot_marks, dot_rows, pick_one, row_height, with_optional
 
 # %% auto #0
-__all__ = ['RANKS', 'MANY', 'rank_rows', 'tie_bars', 'critical_difference_chart', 'place_range_chart']
+__all__ = ['RANKS', 'MANY', 'rank_rows', 'tie_bars', 'rank_ticks', 'critical_difference_chart', 'place_range_chart']
 
 # %% ../../nbs/show/02d_rank_charts.ipynb #23615d0c
 RANKS = ("benchmark", "agent", "mean_rank", "n", "level", "critical_difference", "group")   # columns that must be there
@@ -24,10 +24,10 @@ def rank_rows(frame: pl.DataFrame,            # ranks frame, see above
               what: str = "rank chart",       # named in messages
              ) -> pl.DataFrame:               # one row an agent, best rank first
     "One benchmark of a ranks frame, complete and sorted. Raises `DataError` where it is not clear which, or where a rank is impossible."
-    frame = _only(guard(frame, what, *RANKS), "benchmark", benchmark, what)
-    frame = _fill(_once(frame, what), method=pl.String())
+    frame = pick_one(guard(frame, what, *RANKS), "benchmark", benchmark, what)
+    frame = with_optional(check_once(frame, what), method=pl.String())
     bad = frame.filter(pl.col("mean_rank").is_null() | (pl.col("mean_rank") < 1 - 1e-9) | (pl.col("mean_rank") > frame.height + 1e-9))
-    if bad.height: raise DataError(f"{what}: {label(bad['agent'][0])!r} has the mean rank {bad['mean_rank'][0]}; among {_agents(frame.height)} it lies between 1 and {frame.height}. Give all agents of the comparison.")
+    if bad.height: raise DataError(f"{what}: {label(bad['agent'][0])!r} has the mean rank {bad['mean_rank'][0]}; among {format_count(frame.height, 'agent')} it lies between 1 and {frame.height}. Give all agents of the comparison.")
     if frame["critical_difference"].n_unique() != 1: raise DataError(f"{what}: more than one critical difference. All agents of a comparison share one, or have none.")
     return frame.sort("mean_rank", "agent")
 
@@ -52,7 +52,7 @@ def _bar_layers(bars: Sequence[Sequence[str]], shown: dict[str, str], y: alt.Y) 
     "Bars right of the plot: a line with a dot at each member."
     layers = []
     for column, bar in zip(_columns(bars, list(shown)), bars):
-        x, data = alt.value(_WIDTH + 20 + 11 * column), pl.DataFrame(dict(label=[shown[a] for a in bar]))
+        x, data = alt.value(PLOT_WIDTH + 20 + 11 * column), pl.DataFrame(dict(label=[shown[a] for a in bar]))
         base = alt.Chart(data).encode(x=x, y=y)
         layers += [base.mark_line(strokeWidth=3, opacity=.55, color=BLUE), base.mark_point(filled=True, size=34, color=BLUE)]
     return layers
@@ -64,8 +64,10 @@ def _rank_row(row: dict, shown: str) -> dict:
     return dict(label=shown, name=label(row["agent"], 1_000_000), estimate=row["mean_rank"], lower=None if half is None else row["mean_rank"] - half, upper=None if half is None else row["mean_rank"] + half,
                 worst=None, best=None, side="", value=format_number(row["mean_rank"]), n=format_number(row["n"], "count"), method=label(row["method"] or "not stated"), letters=row["group"] or "")
 
-def _ticks(ends: Sequence[float], agents: int) -> dict:
-    "Whole ranks that exist: a line may reach below 1, a rank can't."
+def rank_ticks(ends: Sequence[float],    # of the axis
+               agents: int,              # how many are ranked
+              ) -> dict:                 # keywords of the axis
+    "Ticks at whole ranks that exist: a line may reach below 1, a rank can't."
     low, high = max(1, math.ceil(ends[0])), min(agents, math.floor(ends[1]))
     step = next(s for s in (1, 2, 5, 10, 20, 50, 10 ** 6) if (high - low) / s <= 8)
     values = [v for v in range(low, high + 1) if v % step == 0]
@@ -93,13 +95,13 @@ def critical_difference_chart(frame: pl.DataFrame,           # `rank_agents(...)
     shown, level = labels(rows["agent"], 34), format_level(rows["level"][0])
     bars = tie_bars(rows)
     drawn = [_rank_row(r, shown[r["agent"]]) for r in rows.iter_rows(named=True)]
-    ends = _domain((r[c] for r in drawn for c in ("estimate", "lower", "upper")))
-    data = _dot_rows(drawn, ends).with_columns(hollow=pl.lit(False))
-    x = dict(title="Mean rank (1 is best)", scale=alt.Scale(domain=ends, nice=False, zero=False), axis=alt.Axis(**_ticks(ends, len(drawn)), domain=False, ticks=False, labelFlush=False))
+    ends = axis_domain((r[c] for r in drawn for c in ("estimate", "lower", "upper")))
+    data = dot_rows(drawn, ends).with_columns(hollow=pl.lit(False))
+    x = dict(title="Mean rank (1 is best)", scale=alt.Scale(domain=ends, nice=False, zero=False), axis=alt.Axis(**rank_ticks(ends, len(drawn)), domain=False, ticks=False, labelFlush=False))
     y = alt.Y("label", type="nominal", title=None, scale=alt.Scale(domain=data["label"].to_list()), axis=alt.Axis(domain=False, ticks=False, grid=False, labelPadding=12))
     tips = [alt.Tooltip(f, type="nominal", title=t) for f, t in dict(name="agent", value="mean rank", n="tasks", letters="tie groups", method="method").items()]
     notes, heading = _rank_notes(rows, bars, level), f"{label(title, 60)} on {label(rows['benchmark'][0], 60)}"
-    chart = alt.layer(*_marks(data, x, y, tips), *_bar_layers(bars, shown, y), title=alt.TitleParams(heading, subtitle=notes, frame="bounds", offset=10), width=_WIDTH, height=alt.Step(_step(len(drawn))))
+    chart = alt.layer(*dot_marks(data, x, y, tips), *_bar_layers(bars, shown, y), title=alt.TitleParams(heading, subtitle=notes, frame="bounds", offset=10), width=PLOT_WIDTH, height=alt.Step(row_height(len(drawn))))
     return Figure(chart, heading, _rank_text(rows, bars, heading, level))
 
 # %% ../../nbs/show/02d_rank_charts.ipynb #bc30e1f9
@@ -107,7 +109,7 @@ def _rank_text(rows: pl.DataFrame, bars: Sequence[Sequence[str]], heading: str, 
     "What a reader would take from the picture."
     say = lambda i: f"{label(rows['agent'][i])}, {format_number(rows['mean_rank'][i])}"
     cd = rows["critical_difference"][0]
-    text = f"{heading}, of {_agents(rows.height)}, 1 is best: from {say(0)}, to {say(-1)}."
+    text = f"{heading}, of {format_count(rows.height, 'agent')}, 1 is best: from {say(0)}, to {say(-1)}."
     if cd is not None: text += f" Critical difference {format_number(cd)} at the {level} level."
     if bars: text += f" Not distinguishable: {'; '.join(in_words(b) for b in bars[:8])}{f'; and {len(bars) - 8} more groups' if len(bars) > 8 else ''}."
     return text
@@ -127,13 +129,13 @@ def place_range_chart(frame: pl.DataFrame,           # `rank_agents(...).ranks`,
     shown, level = labels(rows["agent"], 34), format_level(rows["level"][0])
     drawn = [_rank_row(r, shown[r["agent"]]) | dict(estimate=r["place"], lower=r["place_low"], upper=r["place_high"], value=f"{r['place_low']} to {r['place_high']}") for r in rows.iter_rows(named=True)]
     ends = [.5, rows.height + .5]
-    data = _dot_rows(drawn, ends).with_columns(hollow=pl.lit(False))
-    x = dict(title="Place (1 is best)", scale=alt.Scale(domain=ends, nice=False, zero=False), axis=alt.Axis(**_ticks([1, rows.height], rows.height), domain=False, ticks=False, labelFlush=False))
+    data = dot_rows(drawn, ends).with_columns(hollow=pl.lit(False))
+    x = dict(title="Place (1 is best)", scale=alt.Scale(domain=ends, nice=False, zero=False), axis=alt.Axis(**rank_ticks([1, rows.height], rows.height), domain=False, ticks=False, labelFlush=False))
     y = alt.Y("label", type="nominal", title=None, scale=alt.Scale(domain=data["label"].to_list()), axis=alt.Axis(domain=False, ticks=False, grid=False, labelPadding=12))
     tips = [alt.Tooltip(f, type="nominal", title=t) for f, t in dict(name="agent", value="places", n="tasks", letters="tie groups", method="method").items()]
     notes = ["Point: place by mean rank. Line: places that comparisons with all others", f"leave open, for all agents at once ({level})."]
     heading = f"{label(title, 60)} on {label(rows['benchmark'][0], 60)}"
     first = rows.filter(pl.col("place_low") == 1).height
-    text = f"{heading}, of {_agents(rows.height)}, 1 is best. {_agents(first).capitalize()} may be first; {label(rows['agent'][0])} is first by mean rank and is left places {drawn[0]['value']}, {label(rows['agent'][-1])}, the last, {drawn[-1]['value']}."
-    chart = alt.layer(*_marks(data, x, y, tips), title=alt.TitleParams(heading, subtitle=notes, frame="bounds", offset=10), width=_WIDTH, height=alt.Step(_step(len(drawn))))
+    text = f"{heading}, of {format_count(rows.height, 'agent')}, 1 is best. {format_count(first, 'agent').capitalize()} may be first; {label(rows['agent'][0])} is first by mean rank and is left places {drawn[0]['value']}, {label(rows['agent'][-1])}, the last, {drawn[-1]['value']}."
+    chart = alt.layer(*dot_marks(data, x, y, tips), title=alt.TitleParams(heading, subtitle=notes, frame="bounds", offset=10), width=PLOT_WIDTH, height=alt.Step(row_height(len(drawn))))
     return Figure(chart, heading, text)

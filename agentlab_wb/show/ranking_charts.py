@@ -9,19 +9,19 @@ import altair as alt
 import polars as pl
 from ..tables import DataError
 from ..infer.multiverse import CHOICES
-from .charts import _agents, _cell_ink, _domain, _dots, _only
-from .rank_charts import _ticks
+from .marks import axis_domain, cell_ink, dot_chart, pick_one
+from .rank_charts import rank_ticks
 from .render import Figure, guard
-from .theme import BLUE, DIVERGING, INK, VERMILLION, format_interval, format_level, format_number, in_words, label, labels
+from .theme import BLUE, DIVERGING, INK, VERMILLION, format_count, format_interval, format_level, format_number, in_words, label, labels
 
 # %% auto #0
-__all__ = ['CONCURRENCE', 'MOST_VIEWS', 'PLACES', 'MOST_PLACES', 'SPECS', 'UNITS_OF', 'concurrence_chart', 'stability_chart',
-           'specification_curve', 'units_chart']
+__all__ = ['CONCURRENCE', 'MOST_VIEWS', 'MEASURE_NAMES', 'PLACES', 'MOST_PLACES', 'SPECS', 'UNITS_OF', 'concurrence_chart',
+           'stability_chart', 'specification_curve', 'units_chart']
 
 # %% ../../nbs/show/02o_ranking_charts.ipynb #5c02848d
 CONCURRENCE = ("view_a", "view_b", "measure", "estimate", "lower", "upper", "level", "n", "method")   # columns that must be there
 MOST_VIEWS = 60                                                                                       # most rows of the matrix
-_NAMES = {"kendall": "Kendall's τ-b", "spearman": "Spearman's ρ", "rbo": "Rank-biased overlap"}
+MEASURE_NAMES = {"kendall": "Kendall's τ-b", "spearman": "Spearman's ρ", "rbo": "Rank-biased overlap"}
 
 def _concurrence_cells(rows: pl.DataFrame, shown: dict[str, str], low: float) -> list[dict]:
     "Both halves of the matrix."
@@ -29,7 +29,7 @@ def _concurrence_cells(rows: pl.DataFrame, shown: dict[str, str], low: float) ->
     for r in rows.iter_rows(named=True):
         share = None if r["estimate"] is None else (r["estimate"] - low) / (1 - low)
         cell = dict(value=format_interval(r["estimate"], r["lower"], r["upper"]), n=format_number(r["n"], "count"), method=label(r["method"], 90), agreement=r["estimate"],
-                    text="" if share is None else f"{r['estimate']:.2f}".replace("-", "−"), ink="#000000" if share is None else _cell_ink(share))
+                    text="" if share is None else f"{r['estimate']:.2f}".replace("-", "−"), ink="#000000" if share is None else cell_ink(share))
         cells += [cell | dict(row=shown[a], column=shown[b], first=label(a, 1_000), second=label(b, 1_000)) for a, b in ((r["view_a"], r["view_b"]), (r["view_b"], r["view_a"]))]
     return cells
 
@@ -43,7 +43,7 @@ def concurrence_chart(frame: pl.DataFrame,                  # from `concurrence`
     if len(views) > MOST_VIEWS: raise DataError(f"concurrence chart: {len(views)} views are more than the {MOST_VIEWS} that can be read. Choose some.")
     if rows["measure"].n_unique() > 1 or rows["level"].n_unique() > 1: raise DataError("concurrence chart: the frame holds several measures or levels. Choose one.")
     if order is not None and set(order) != set(views): raise DataError("concurrence chart: order= must hold every view once.")
-    shown, name, level = labels(order or views, 34 if len(views) <= 16 else 56), _NAMES.get(rows["measure"][0], label(rows["measure"][0])), format_level(rows["level"][0])
+    shown, name, level = labels(order or views, 34 if len(views) <= 16 else 56), MEASURE_NAMES.get(rows["measure"][0], label(rows["measure"][0])), format_level(rows["level"][0])
     low, domain = 0. if rows["measure"][0] == "rbo" else -1., list(shown.values())
     data = pl.DataFrame(_concurrence_cells(rows, shown, low), schema_overrides=dict(agreement=pl.Float64), infer_schema_length=None)
     known, title = rows.filter(pl.col("estimate").is_not_null()), label(title, 70)
@@ -78,7 +78,7 @@ def stability_chart(frame: pl.DataFrame,                     # `place_stability(
                     *, title: str = "Places on other tasks",  # of the chart
                    ) -> Figure:                              # chart with title and alt text
     "Place of every agent with the range it has when tasks are drawn again, and how often it comes first. Beyond `MOST_PLACES` agents only the first are drawn, and it says so."
-    rows = _only(guard(frame, "stability chart", *PLACES), "benchmark", benchmark, "stability chart").sort("place", "agent")
+    rows = pick_one(guard(frame, "stability chart", *PLACES), "benchmark", benchmark, "stability chart").sort("place", "agent")
     if rows["place_low"].null_count(): raise DataError(f"stability chart: there are no ranges of places to draw ({label(rows['method'][0])}).")
     if rows["agent"].is_duplicated().any(): raise DataError("stability chart: an agent stands twice. One row each is wanted.")
     drawn_rows = rows.head(MOST_PLACES)
@@ -87,13 +87,13 @@ def stability_chart(frame: pl.DataFrame,                     # `place_stability(
                   value=f"{r['place_low']} to {r['place_high']}", mean=format_number(r["estimate"]), n=format_number(r["n"], "count"), method=label(r["method"])) for r in drawn_rows.iter_rows(named=True)]
     most = max(r["upper"] for r in drawn)
     heading = f"{label(title, 60)}: {label(rows['benchmark'][0], 60)}"
-    notes = [f"Point: place on these tasks. Line: places in {level} of redrawn sets of tasks.", "At the right: how often first, shared first places divided."] + [f"The first {MOST_PLACES} of {_agents(rows.height)}."] * (rows.height > MOST_PLACES)
-    chart = _dots(drawn, [.5, most + .5], "Place (1 is best)", "first", dict(name="agent", value=f"places, {level} of redraws", side="comes first", mean="mean outcome", n="tasks", method="method"), [heading, *notes])
+    notes = [f"Point: place on these tasks. Line: places in {level} of redrawn sets of tasks.", "At the right: how often first, shared first places divided."] + [f"The first {MOST_PLACES} of {format_count(rows.height, 'agent')}."] * (rows.height > MOST_PLACES)
+    chart = dot_chart(drawn, [.5, most + .5], "Place (1 is best)", "first", dict(name="agent", value=f"places, {level} of redraws", side="comes first", mean="mean outcome", n="tasks", method="method"), [heading, *notes])
     for layer in chart.layer:
         x = layer.encoding.x
-        if isinstance(x, alt.X) and x.to_dict().get("title") == "Place (1 is best)": x.axis = alt.Axis(**_ticks([1, most], most), domain=False, ticks=False, labelFlush=False)
+        if isinstance(x, alt.X) and x.to_dict().get("title") == "Place (1 is best)": x.axis = alt.Axis(**rank_ticks([1, most], most), domain=False, ticks=False, labelFlush=False)
     top = rows.sort("p_first", "agent", descending=[True, False]).row(0, named=True)
-    text = f"{heading}. {_agents(rows.height).capitalize()}. {label(top['agent'])} comes first most often, on {format_number(top['p_first'], 'percent')} of redrawn sets of tasks; {(rows['place_low'] == 1).sum():,} may be first."
+    text = f"{heading}. {format_count(rows.height, 'agent').capitalize()}. {label(top['agent'])} comes first most often, on {format_number(top['p_first'], 'percent')} of redrawn sets of tasks; {(rows['place_low'] == 1).sum():,} may be first."
     return Figure(chart, heading, text)
 
 # %% ../../nbs/show/02o_ranking_charts.ipynb #edfcf597
@@ -121,7 +121,7 @@ def specification_curve(frame: pl.DataFrame,                       # from `multi
     colour = alt.Color("verdict", type="nominal", title=f"Difference at the {level} level", scale=alt.Scale(domain=["shown", "not shown"], range=[BLUE, VERMILLION]), legend=alt.Legend(orient="top"))
     shape = alt.Shape("verdict", type="nominal", title=f"Difference at the {level} level", scale=alt.Scale(domain=["shown", "not shown"], range=["circle", "triangle-up"]))
     x = alt.X("place", type="quantitative", title=None, scale=alt.Scale(domain=[.5, n + .5], nice=False, zero=False), axis=alt.Axis(labels=False, ticks=False, grid=False, domain=False))
-    ends = _domain([v for c in ("estimate", "lower", "upper") for v in rows[c]] + [0.])
+    ends = axis_domain([v for c in ("estimate", "lower", "upper") for v in rows[c]] + [0.])
     y = lambda field: alt.Y(field, type="quantitative", title="Difference (percentage points)", scale=alt.Scale(domain=ends, nice=False, zero=False), axis=alt.Axis(tickCount=6, domain=False, ticks=False))
     tips = [alt.Tooltip(f, type="nominal", title=t) for f, t in dict(value=f"difference, {level} interval", p_text="p", made="choices", n="n", method="method").items()]
     data = rows.select("place", "estimate", "lower", "upper", "verdict", "value", "p_text", "made", "method", n=pl.Series([format_number(v, "count") for v in rows["n"]], dtype=pl.String))
@@ -153,16 +153,16 @@ def units_chart(frame: pl.DataFrame,               # `units_of_analysis(...).tes
                 *, title: str = "Conditions against the baseline",   # of the chart
                ) -> Figure:                        # chart with title and alt text
     "Difference of each condition from the baseline, a row for each condition and unit of analysis, with adjusted p at the right."
-    rows = _only(guard(frame, "units chart", *UNITS_OF), "aspect", aspect, "units chart").filter(pl.col("estimate").is_not_null()).sort("condition", maintain_order=True)
+    rows = pick_one(guard(frame, "units chart", *UNITS_OF), "aspect", aspect, "units chart").filter(pl.col("estimate").is_not_null()).sort("condition", maintain_order=True)
     if not rows.height: raise DataError("units chart: no test has an estimate, so there is nothing to draw.")
     level, shown, base = format_level(rows["level"][0]), labels(rows["condition"], 26), label(rows["baseline"][0], 30)
     counted = lambda r: format_number(r["n"], "count") if r["unit"] == "rater" else f"{r['n']:,} and {r['n_baseline']:,}"
     p = lambda v: "" if v is None else f"p {t}" if (t := format_number(v, "p")).startswith("<") else f"p = {t}"
     drawn = [dict(estimate=r["estimate"], lower=r["lower"], upper=r["upper"], worst=None, best=None, label=f"{shown[r['condition']]}, per {r['unit']}", name=label(r["condition"], 1_000), unit=r["unit"], side=p(r["p_adjusted"]),
                   value=format_interval(r["estimate"], r["lower"], r["upper"]), n=counted(r), method=label(r["test"], 60)) for r in rows.iter_rows(named=True)]
-    ends = _domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + [0.])
+    ends = axis_domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + [0.])
     heading = label(title, 80)
     notes = [f"Mean rating minus that of {base}, with {level} interval (not corrected).", "At the right: p, Bonferroni-adjusted, so a line clear of zero may still not be distinguishable."]
-    chart = _dots(drawn, ends, f"Difference in mean rating from {base}, {level} interval", "adjusted", dict(name="condition", unit="unit", value=f"difference, {level} interval", side="adjusted p", n="n", method="test"), [heading, *notes])
+    chart = dot_chart(drawn, ends, f"Difference in mean rating from {base}, {level} interval", "adjusted", dict(name="condition", unit="unit", value=f"difference, {level} interval", side="adjusted p", n="n", method="test"), [heading, *notes])
     zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeDash=[4, 3], opacity=.7).encode(x=alt.X("zero", type="quantitative"))
     return Figure(alt.layer(zero, *chart.layer, title=chart.title, width=chart.width, height=chart.height), heading, f"{heading}: differences from {base} in {len(drawn)} tests, units {in_words(rows['unit'].unique(maintain_order=True))}.")

@@ -7,14 +7,14 @@ from __future__ import annotations
 import polars as pl
 from ..tables import DataError
 from ..infer.models import ModelFit
-from .ranking_charts import _NAMES, CONCURRENCE
+from .ranking_charts import CONCURRENCE, MEASURE_NAMES
 from .render import guard
-from .theme import format_interval, format_level, format_number, in_words, label
-from .words import _count, direction
+from .theme import format_count, format_interval, format_level, format_number, in_words, label
+from .words import direction
 
 # %% auto #0
 __all__ = ['FEW', 'concurrence_sentence', 'stability_sentence', 'drop_sentence', 'multiverse_sentence', 'units_sentence',
-           'mixed_sentence', 'agreement_sentence']
+           'mixed_sentence', 'rating_agreement_sentence']
 
 # %% ../../nbs/show/04k_ranking_words.ipynb #80643761
 FEW = 5   # pairs that share fewer agents are not named as highest or lowest
@@ -24,15 +24,15 @@ def concurrence_sentence(frame: pl.DataFrame,  # from `concurrence`
     "How many pairs of views agree beyond doubt, which agree most and least, and on how many agents."
     rows = guard(frame, "concurrence sentence", *CONCURRENCE, most=None)
     known = rows.filter(pl.col("estimate").is_not_null()).sort("estimate", "view_a", "view_b")
-    if not known.height: return f"None of {_count(rows.height, 'pair')} of views has an estimate of agreement."
-    name, level = _NAMES[rows["measure"][0]], format_level(rows["level"][0])
-    say = lambda r: f"{label(r['view_a'])} and {label(r['view_b'])} ({format_interval(r['estimate'], r['lower'], r['upper'])}, {_count(r['n'], 'agent')})"
-    middle = f"{name} is {format_number(known['estimate'].median())} in the middle of {_count(known.height, 'pair')} of views"
+    if not known.height: return f"None of {format_count(rows.height, 'pair')} of views has an estimate of agreement."
+    name, level = MEASURE_NAMES[rows["measure"][0]], format_level(rows["level"][0])
+    say = lambda r: f"{label(r['view_a'])} and {label(r['view_b'])} ({format_interval(r['estimate'], r['lower'], r['upper'])}, {format_count(r['n'], 'agent')})"
+    middle = f"{name} is {format_number(known['estimate'].median())} in the middle of {format_count(known.height, 'pair')} of views"
     firm = known.filter(pl.col("n") >= FEW) if (known["n"] >= FEW).sum() > 1 else known            # two agents in the same order are no highlight
     first, last = firm.row(0, named=True), firm.row(-1, named=True)
     ends = f"; highest for {say(last)}, lowest for {say(first)}" if known.height > 1 else f": {say(first)}"
     if firm.height < known.height: ends += f" (of pairs with {FEW} agents or more)"
-    left = f" {_count(rows.height - known.height, 'pair')} could not be compared." if known.height < rows.height else ""
+    left = f" {format_count(rows.height - known.height, 'pair')} could not be compared." if known.height < rows.height else ""
     if rows["measure"][0] == "rbo": return f"{middle}{ends}.{left}"
     bounded = known.filter(pl.col("lower").is_not_null())
     agree, oppose = (bounded["lower"] > 0).sum(), (bounded["upper"] < 0).sum()
@@ -45,11 +45,11 @@ def stability_sentence(row: dict,   # a row of `place_stability(...).orders`
                       ) -> str:     # two sentences
     "How often the winner and the order stay when tasks are drawn again."
     where, share = label(row["benchmark"], 60), lambda v: format_number(v, "percent")
-    if row["same_winner"] is None: return f"On {where}, " + (f"{label(row['winner'])} has the highest mean" if row["winner"] is not None else f"{_count(row['n_tied_first'], 'agent')} share the highest mean") + f"; how stable that is can't be said ({label(row['method'], 60)})."
-    who = f"{label(row['winner'])} has the highest mean and keeps the first place alone" if row["winner"] is not None else f"{_count(row['n_tied_first'], 'agent')} share the highest mean, and exactly these share it again"
+    if row["same_winner"] is None: return f"On {where}, " + (f"{label(row['winner'])} has the highest mean" if row["winner"] is not None else f"{format_count(row['n_tied_first'], 'agent')} share the highest mean") + f"; how stable that is can't be said ({label(row['method'], 60)})."
+    who = f"{label(row['winner'])} has the highest mean and keeps the first place alone" if row["winner"] is not None else f"{format_count(row['n_tied_first'], 'agent')} share the highest mean, and exactly these share it again"
     few = f" {row['n']:,} are few: redraws of them understate what other tasks could do." if row["n"] < 10 else ""
     tau = "" if row["tau"] is None else f"; the mean τ-b with the order here is {format_number(row['tau'])}"
-    return f"On {where}, {who} on {share(row['same_winner'])} of redrawn sets of tasks ({label(row['method'], 60)}). The whole order of {_count(row['agents'], 'agent')} stays the same on {share(row['same_order'])}{tau}.{few}"
+    return f"On {where}, {who} on {share(row['same_winner'])} of redrawn sets of tasks ({label(row['method'], 60)}). The whole order of {format_count(row['agents'], 'agent')} stays the same on {share(row['same_order'])}{tau}.{few}"
 
 def drop_sentence(frame: pl.DataFrame,           # `smallest_drop`, one benchmark
                   *, units: str = "tasks",       # what is dropped
@@ -79,7 +79,7 @@ def multiverse_sentence(specs: pl.DataFrame,    # from `multiverse`
     guard(specs, "multiverse sentence", "benchmark", "agent_a", "agent_b", "level", most=None)
     s, a, b = summary.row(0, named=True), label(specs["agent_a"][0]), label(specs["agent_b"][0])
     known = s["specs"] - s["failed"]
-    if not known: return f"None of {_count(s['specs'], 'specification')} of {a} against {b} could be computed."
+    if not known: return f"None of {format_count(s['specs'], 'specification')} of {a} against {b} could be computed."
     points, level = lambda v: format_number(v, "points", sign=True), format_level(specs["level"][0])
     one = "one way" if known == 1 else f"{known:,} ways"
     spread = f"{points(s['lowest'])}{' each time' if known > 1 else ''}" if points(s["lowest"]) == points(s["highest"]) else f"from {points(s['lowest'])} to {points(s['highest'])}, {points(s['median'])} in the middle"
@@ -90,7 +90,7 @@ def multiverse_sentence(specs: pl.DataFrame,    # from `multiverse`
     else:
         word, count = ("higher", up) if up else ("lower", down)
         against = s["negative"] if up else s["positive"]
-        end = f" {'All' if count == known else f'{count:,} of {known:,}'} show {a} {word} at the {level} level" + (f", {_count(against, 'estimate')} point the other way" if against else "") + "."
+        end = f" {'All' if count == known else f'{count:,} of {known:,}'} show {a} {word} at the {level} level" + (f", {format_count(against, 'estimate')} point the other way" if against else "") + "."
     hinge = f" Those that show it have in common: {s['hinges']}." if s["hinges"] else ""
     return opening + end + hinge + (f" {s['failed']:,} more could not be computed." if s["failed"] else "")
 
@@ -135,7 +135,7 @@ def mixed_sentence(fit: ModelFit,          # from `mixed_model`
     warned = f" statsmodels warned: {label(fit.warnings[0], 120).rstrip('.')}." if fit.warnings else ""
     return f"{head} converged: {'; '.join(parts) if parts else 'no contrast has a standard error'}.{warned}{''.join(f' Note: {n}.' for n in fit.notes)}"
 
-def agreement_sentence(fit: ModelFit, item: str = "item") -> str:
+def rating_agreement_sentence(fit: ModelFit, item: str = "item") -> str:
     "How alike ratings of one item are: its share of the variance, conditions taken out (the intraclass correlation of one rating)."
     share = fit.components.filter(pl.col("component") == item)["share"] if fit.converged else pl.Series([], dtype=pl.Float64)
     if not len(share) or share[0] is None: return "Agreement of raters is not known: the mixed model gave no variances."

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 from ..tables import DataError
-from .charts import _agents, _domain, _dots, _ends_text, _fill
+from .marks import axis_domain, dot_chart, with_optional
 from .render import Figure, guard
-from .theme import PALETTE, format_interval, format_level, format_number, in_words, label, labels
+from .theme import PALETTE, format_count, format_interval, format_level, format_number, in_words, label, labels
 
 # %% auto #0
-__all__ = ['HISTORY', 'COEFFICIENTS', 'history_chart', 'coefficient_chart']
+__all__ = ['HISTORY', 'COEFFICIENTS', 'spread_labels', 'history_chart', 'coefficient_chart']
 
 # %% ../../nbs/show/02a_rating_charts.ipynb #326d2309
 HISTORY = ("step", "agent", "estimate")   # columns that must be there
@@ -30,7 +30,9 @@ def _front(frame: pl.DataFrame, front: Sequence[str] | None) -> list[str]:
     if len(front) > len(PALETTE): raise DataError(f"history chart: {len(front)} agents are to stand out; colours can tell {len(PALETTE)} apart.")
     return [a for a in there if a in set(front)]
 
-def _spread_out(at: list[float], gap: float) -> list[float]:
+def spread_labels(at: list[float],    # where they belong, highest first
+                  gap: float,         # least distance
+                 ) -> list[float]:    # places, in the same order
     "Places for texts, highest first, at least `gap` apart."
     out: list[float] = []
     for y in at: out.append(y if not out else min(y, out[-1] - gap))
@@ -43,9 +45,9 @@ def _history_rows(frame: pl.DataFrame, front: list[str]) -> tuple[pl.DataFrame, 
     colour = {a: PALETTE[i] for i, a in enumerate(front)}
     rows = frame.sort("step", "agent").with_columns(line=pl.col("agent").replace_strict(shown, return_dtype=pl.String), ink=pl.col("agent").replace_strict(colour, default=_REST, return_dtype=pl.String),
         rating=pl.col("estimate").map_elements(lambda v: format_number(v, "elo"), return_dtype=pl.String), battles=pl.col("n").map_elements(lambda v: format_number(v, "count"), return_dtype=pl.String))
-    ends = _domain(frame["estimate"].to_list())
+    ends = axis_domain(frame["estimate"].to_list())
     last = rows.group_by("agent", maintain_order=True).last().filter(pl.col("agent").is_in(front)).sort("estimate", descending=True)
-    places = _spread_out(last["estimate"].to_list(), (ends[1] - ends[0]) * 15 / _HEIGHT)
+    places = spread_labels(last["estimate"].to_list(), (ends[1] - ends[0]) * 15 / _HEIGHT)
     low = min(places, default=ends[0])
     return rows.drop("agent"), last.with_columns(place=pl.Series(places, dtype=pl.Float64)).select("line", "ink", "place"), [min(ends[0], low), ends[1]]
 
@@ -71,7 +73,7 @@ def history_chart(frame: pl.DataFrame,                 # history frame: one row 
     Raises `DataError` for missing columns, NaN, an unknown agent in `front`, or more rows than a chart may have (thin the
     history with `every`).
     """
-    frame = _fill(guard(frame, "history chart", *HISTORY), n=pl.Int64())
+    frame = with_optional(guard(frame, "history chart", *HISTORY), n=pl.Int64())
     chosen, title = _front(frame, front), label(title, 70)
     rows, names, ends = _history_rows(frame, chosen)
     count = frame["agent"].n_unique()
@@ -80,8 +82,8 @@ def history_chart(frame: pl.DataFrame,                 # history frame: one row 
     chart = alt.layer(*_history_layers(rows, names, ends, unit, "Battles so far"), title=alt.TitleParams(title, subtitle=notes, frame="bounds", offset=10), width=_WIDTH, height=_HEIGHT)
     last = frame.sort("step", maintain_order=True).group_by("agent", maintain_order=True).last().sort("estimate", "agent", descending=[True, False])
     say = lambda r: f"{label(r['agent'])}, {format_number(r['estimate'], 'elo')}"
-    ends_text = f"At the end they run from {say(last.row(0, named=True))}, to {say(last.row(-1, named=True))}." if count > 1 else f"It ends at {say(last.row(0, named=True))}."
-    return Figure(chart, title, f"{title}: {_agents(count)} in {unit} over {frame['step'].max():,} battles, one line each. {ends_text} {' '.join(notes)}".strip())
+    said = f"At the end they run from {say(last.row(0, named=True))}, to {say(last.row(-1, named=True))}." if count > 1 else f"It ends at {say(last.row(0, named=True))}."
+    return Figure(chart, title, f"{title}: {format_count(count, 'agent')} in {unit} over {frame['step'].max():,} battles, one line each. {said} {' '.join(notes)}".strip())
 
 # %% ../../nbs/show/02a_rating_charts.ipynb #feebb1c0
 COEFFICIENTS = ("covariate", "estimate", "lower", "upper", "level", "spread", "n")   # columns that must be there
@@ -100,16 +102,16 @@ def coefficient_chart(frame: pl.DataFrame,               # coefficients of a rat
 
     Raises `DataError` for missing columns or a covariate that stands twice.
     """
-    frame = _fill(guard(frame, "coefficient chart", *COEFFICIENTS), method=pl.String()).with_columns(agent="covariate")
+    frame = with_optional(guard(frame, "coefficient chart", *COEFFICIENTS), method=pl.String()).with_columns(agent="covariate")
     if frame["covariate"].n_unique() < frame.height: raise DataError("coefficient chart: a covariate stands twice; one row each is wanted.")
     level, shown, title = format_level(frame["level"][0]), labels(frame["covariate"], 34), label(title, 70)
     points = 173.71779276130073   # Elo points per unit of log-odds, 400 / ln 10
     frame = frame.with_columns(size=pl.col("estimate") * pl.col("spread")).sort(pl.col("size").abs(), "covariate", descending=[True, False])
     drawn = [_coefficient_row(r, shown[r["covariate"]], points) for r in frame.iter_rows(named=True)]
-    ends = _domain([0., *(r[c] for r in drawn for c in ("estimate", "lower", "upper"))])
+    ends = axis_domain([0., *(r[c] for r in drawn for c in ("estimate", "lower", "upper"))])
     notes = [f"Point: effect of a usual difference. Line: {level} interval. Right: that difference."] + ["Hollow point: no interval could be computed."] * any(r["lower"] is None for r in drawn)
     tips = dict(name="covariate", value=f"Elo points, {level} interval", unit="log-odds per unit", side="usual difference", n="n", method="method")
-    chart = _dots(drawn, ends, f"Elo points for the agent that has more, {level} interval", "difference", tips, [title, *notes])
+    chart = dot_chart(drawn, ends, f"Elo points for the agent that has more, {level} interval", "difference", tips, [title, *notes])
     zero = alt.Chart(alt.Data(values=[{"at": 0}])).mark_rule(strokeWidth=1, strokeDash=[3, 3], opacity=.7, color="#797979").encode(x=alt.X("at", type="quantitative"))
     text = "; ".join(f"{r['name'][:60]} {r['value']}" for r in drawn[:6])
     return Figure(alt.layer(zero, *chart.layer, title=chart.title, width=chart.width, height=chart.height), title, f"{title}: effects of {len(drawn)} covariate{'s' * (len(drawn) != 1)} in Elo points for a usual difference, with {level} intervals; a dashed line at zero. {text}.")

@@ -9,10 +9,10 @@ import altair as alt
 import numpy as np
 import polars as pl
 from ..tables import DataError
-from .charts import _agents, _domain, _dots, _fill, _only
-from .rating_charts import _spread_out
+from .marks import axis_domain, dot_chart, pick_one, with_optional
+from .rating_charts import spread_labels
 from .render import MAX_ROWS, Figure, guard
-from .theme import PALETTE, format_interval, format_level, format_number, in_words, label, labels
+from .theme import PALETTE, format_count, format_interval, format_level, format_number, in_words, label, labels
 
 # %% auto #0
 __all__ = ['PASS_CURVE', 'CONSISTENCY_ROWS', 'SPLIT_ROWS', 'pass_curve_chart', 'consistency_chart', 'variance_chart']
@@ -23,7 +23,7 @@ _WIDTH, _HEIGHT, _REST = 460, 300, "#9A9A9A"
 
 def _curve_rows(frame: pl.DataFrame, benchmark: str | None, front: Sequence[str] | None, what: str) -> tuple[pl.DataFrame, list[str]]:
     "Rows with an estimate and the name of their line, and the lines that stand out, highest at the end first."
-    rows = _only(frame, "benchmark", benchmark, what).filter(pl.col("estimate").is_not_null())
+    rows = pick_one(frame, "benchmark", benchmark, what).filter(pl.col("estimate").is_not_null())
     if not rows.height: raise DataError(f"{what}: no agent has an estimate, so there is nothing to draw.")
     if rows["k"].max() == 1: raise DataError(f"{what}: there is one attempt per task, so there is no curve over k.")
     if rows["level"].n_unique() > 1: raise DataError(f"{what}: intervals at different levels can't be compared. Make them at one level.")
@@ -53,10 +53,10 @@ def _curve_data(rows: pl.DataFrame, chosen: list[str]) -> tuple[pl.DataFrame, pl
                  value=format_interval(r["estimate"], r["lower"], r["upper"], "percent"), n=format_number(r["n"], "count"), left=format_number(r["n_short"], "count"), method=label(r["method"]), named=r["line"] in colour) for r in rows.sort("k", "line").iter_rows(named=True)]
     data = pl.DataFrame(data, schema_overrides=dict(lower=pl.Float64, upper=pl.Float64, estimate=pl.Float64))
     there = data.filter("named") if len(chosen) < data["line"].n_unique() else data
-    ends = _domain([*data["estimate"], *there["lower"], *there["upper"]], (0, 100))
+    ends = axis_domain([*data["estimate"], *there["lower"], *there["upper"]], (0, 100))
     last = data.filter("named").group_by("line", maintain_order=True).last().sort("estimate", descending=True)
     gap = (ends[1] - ends[0]) * 15 / _HEIGHT
-    places = _spread_out(last["estimate"].to_list(), gap)
+    places = spread_labels(last["estimate"].to_list(), gap)
     lift = max(0., ends[0] - min(places))      # names that would fall below the axis push the others up
     return data, last.with_columns(place=pl.Series([p + lift for p in places], dtype=pl.Float64)).select("line", "ink", "place"), ends
 
@@ -99,7 +99,7 @@ def pass_curve_chart(frame: pl.DataFrame,                     # from `pass_at_k`
     data, names, ends = _curve_data(rows, chosen)
     chart = alt.layer(*_curve_layers(data, names, ends, f"{' or '.join(measures)} (%)"), title=alt.TitleParams(title, subtitle=notes, frame="bounds", offset=10), width=_WIDTH, height=_HEIGHT)
     at = lambda k: "; ".join(f"{label(r['line'])} {format_interval(r['estimate'], r['lower'], r['upper'], 'percent')}" for r in rows.filter((pl.col("k") == k) & pl.col("line").is_in(chosen[:3])).sort("estimate", "line", descending=[True, False]).iter_rows(named=True))
-    return Figure(chart, title, f"{title}: {'lines for ' + _agents(count) if rows['agent'].n_unique() > 1 else 'one agent'} over k = 1 to {rows['k'].max():,}, with {level} intervals over tasks. At k = 1: {at(1)}. At k = {rows['k'].max():,}: {at(rows['k'].max())}. {' '.join(notes[1:])}".strip())
+    return Figure(chart, title, f"{title}: {'lines for ' + format_count(count, 'agent') if rows['agent'].n_unique() > 1 else 'one agent'} over k = 1 to {rows['k'].max():,}, with {level} intervals over tasks. At k = 1: {at(1)}. At k = {rows['k'].max():,}: {at(rows['k'].max())}. {' '.join(notes[1:])}".strip())
 
 # %% ../../nbs/show/02f_reliability_charts.ipynb #1f9f2b59
 CONSISTENCY_ROWS = ("benchmark", "agent", "measure", "estimate", "lower", "upper", "level", "n", "n_tasks", "method")   # columns that must be there
@@ -118,24 +118,24 @@ def consistency_chart(frame: pl.DataFrame,                  # from `consistency`
                      ) -> Figure:                           # chart with title and alt text
     "One measure of consistency for each agent, highest first, with intervals. Raises `DataError` for missing columns, an unknown measure, or where no agent has an estimate."
     what = "consistency chart"
-    frame = guard(_fill(frame, n_tasks=pl.Int64()), what, *CONSISTENCY_ROWS)
+    frame = guard(with_optional(frame, n_tasks=pl.Int64()), what, *CONSISTENCY_ROWS)
     if measure not in (there := frame["measure"].unique(maintain_order=True).to_list()): raise DataError(f"{what}: no measure is called {label(measure)!r}; there are {in_words(there, 12)}.")
-    rows = _only(frame, "benchmark", benchmark, what).filter((pl.col("measure") == measure) & pl.col("estimate").is_not_null()).sort("estimate", "agent", descending=[True, False])
+    rows = pick_one(frame, "benchmark", benchmark, what).filter((pl.col("measure") == measure) & pl.col("estimate").is_not_null()).sort("estimate", "agent", descending=[True, False])
     if not rows.height: raise DataError(f"{what}: no agent has an estimate, so there is nothing to draw.")
     if rows["agent"].n_unique() < rows.height: raise DataError(f"{what}: an agent stands twice. One row each is wanted.")
     level, shown, score = format_level(rows["level"][0]), labels(rows["agent"], 34), measure == "RS@k"
     drawn = [_consistency_row(r, shown[r["agent"]], 1 if score else 100, "number" if score else "percent") for r in rows.iter_rows(named=True)]
     mark, note = _MARKED.get(measure, (None, ""))
-    ends = _domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + ([mark] if mark is not None else []), (-2, 1) if score else (0, 100))
+    ends = axis_domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + ([mark] if mark is not None else []), (-2, 1) if score else (0, 100))
     name = _NAMES.get(measure, measure)
     title = label(f"{name} on {label(rows['benchmark'][0], 40)}", 90)
     notes = [f"Point: estimate. Line: {level} interval over tasks or templates. {note}".strip()] + ["Hollow point: no interval could be computed."] * any(r["lower"] is None and r["upper"] is None for r in drawn)
-    chart = _dots(drawn, ends, f"{name}{' (−2 … 1)' if score else ' (%)'}, {level} interval", "", dict(name="agent", value=f"estimate, {level} interval", n="n", method="method"), [title, *notes])
+    chart = dot_chart(drawn, ends, f"{name}{' (−2 … 1)' if score else ' (%)'}, {level} interval", "", dict(name="agent", value=f"estimate, {level} interval", n="n", method="method"), [title, *notes])
     if mark is not None:
         line = alt.Chart(alt.Data(values=[{"at": mark}])).mark_rule(strokeDash=[4, 3], opacity=.7).encode(x=alt.X("at", type="quantitative"))
         chart = alt.layer(line, *chart.layer, title=chart.title, width=chart.width, height=chart.height)
     say = lambda r: f"{r['name'][:60]} {r['value']}"
-    return Figure(chart, title, f"{title}: {_agents(len(drawn))}, with {level} intervals. Highest: {say(drawn[0])}." + (f" Lowest: {say(drawn[-1])}." if len(drawn) > 1 else "") + f" {note}".rstrip())
+    return Figure(chart, title, f"{title}: {format_count(len(drawn), 'agent')}, with {level} intervals. Highest: {say(drawn[0])}." + (f" Lowest: {say(drawn[-1])}." if len(drawn) > 1 else "") + f" {note}".rstrip())
 
 # %% ../../nbs/show/02f_reliability_charts.ipynb #57acb5d3
 SPLIT_ROWS = ("benchmark", "component", "estimate", "share", "lower", "upper", "level", "n", "method")   # columns that must be there
@@ -147,14 +147,14 @@ def variance_chart(frame: pl.DataFrame,             # from `variance_split`
                   ) -> Figure:                      # chart with title and alt text
     "Variance components of outcomes with intervals, and their shares. Raises `DataError` for missing columns, several agents with none chosen, or where nothing could be split."
     what = "variance chart"
-    rows = _only(guard(frame, what, *SPLIT_ROWS), "benchmark", benchmark, what)
-    if "agent" in rows.columns: rows = _only(rows, "agent", agent, what)
+    rows = pick_one(guard(frame, what, *SPLIT_ROWS), "benchmark", benchmark, what)
+    if "agent" in rows.columns: rows = pick_one(rows, "agent", agent, what)
     rows = rows.filter(pl.col("estimate").is_not_null())
     if not rows.height: raise DataError(f"{what}: {frame['method'][0]}; there is nothing to draw.")
     level = format_level(rows["level"][0])
     drawn = [{c: r[c] for c in ("estimate", "lower", "upper")} | dict(worst=None, best=None, label=_PARTS.get(r["component"], r["component"]), name=_PARTS.get(r["component"], r["component"]), side=format_number(r["share"], "percent"),
               value=format_interval(r["estimate"], r["lower"], r["upper"]), n=format_number(r["n"], "count"), method=label(r["method"])) for r in rows.iter_rows(named=True)]
-    ends = _domain([0., *(r[c] for r in drawn for c in ("estimate", "lower", "upper"))])
+    ends = axis_domain([0., *(r[c] for r in drawn for c in ("estimate", "lower", "upper"))])
     title = label(f"Where outcomes vary on {label(rows['benchmark'][0], 40)}" + (f": {label(rows['agent'][0], 30)}" if "agent" in rows.columns else ""), 90)
-    chart = _dots(drawn, [max(ends[0], 0.), ends[1]], f"Variance of outcomes, {level} interval", "share", dict(name="part", value=f"variance, {level} interval", side="share", n="tasks", method="method"), [title, f"Point: variance component. Line: {level} interval over tasks. Right: share of the sum."])
+    chart = dot_chart(drawn, [max(ends[0], 0.), ends[1]], f"Variance of outcomes, {level} interval", "share", dict(name="part", value=f"variance, {level} interval", side="share", n="tasks", method="method"), [title, f"Point: variance component. Line: {level} interval over tasks. Right: share of the sum."])
     return Figure(chart, title, f"{title}: " + "; ".join(f"{r['name']} {r['side']}" for r in drawn) + f" of the variance, with {level} intervals over tasks.")

@@ -7,18 +7,18 @@ from __future__ import annotations
 import polars as pl
 from ..tables import DataError
 from .render import guard
-from .theme import format_interval, format_level, format_number, in_words, label
-from .words import _count, _span
+from .theme import format_count, format_level, format_number, in_words, label
+from .words import span_text
 
 # %% auto #0
-__all__ = ['pass_sentence', 'single_sentence', 'consistency_sentence', 'dia_sentence', 'variance_sentence', 'advice_sentence',
-           'published_sentence']
+__all__ = ['pass_sentence', 'single_sentence', 'consistency_sentence', 'dia_sentence', 'variance_sentence',
+           'next_dollar_sentence', 'published_pass_sentence']
 
 # %% ../../nbs/show/04c_reliability_words.ipynb #95da413d
 def _with_span(row: dict, kind: str = "percent") -> str:
     "An estimate and its limits in words."
     if row["estimate"] is None: return f"unknown ({label(row['method'], 120)})"
-    span = _span(row["lower"], row["upper"], kind) if row["lower"] is not None or row["upper"] is not None else "no interval"
+    span = span_text(row["lower"], row["upper"], kind) if row["lower"] is not None or row["upper"] is not None else "no interval"
     return f"{format_number(row['estimate'], kind)} ({span})"
 
 def pass_sentence(frame: pl.DataFrame,      # from `pass_at_k` and `pass_hat_k`, one benchmark and agent, both measures
@@ -30,11 +30,11 @@ def pass_sentence(frame: pl.DataFrame,      # from `pass_at_k` and `pass_hat_k`,
     whole = frame.filter(pl.col("n_short") == 0)["k"].max()
     k = whole if whole and whole > 1 else frame["k"].max()
     first, name = at.get(("pass^1", 1)) or at.get(("pass^k", 1)) or at[("pass@k", 1)], label(frame["agent"][0])
-    opening = f"{name} succeeds at one attempt in {_with_span(first)} of {_count(first['n_tasks'], 'task')}, {format_level(first['level'])} interval over tasks."
+    opening = f"{name} succeeds at one attempt in {_with_span(first)} of {format_count(first['n_tasks'], 'task')}, {format_level(first['level'])} interval over tasks."
     if k == 1: return f"{opening} There is one attempt per task, so how often a retry helps or fails is unknown."
     parts = [f"{words} {_with_span(at[m, k])}" for m, words in (("pass@k", f"at least one of {k} attempts succeeds in"), ("pass^k", f"all {k} succeed in")) if (m, k) in at]
     kept = at.get(("pass^k", k)) or at[("pass@k", k)]
-    base = "" if not kept["n_short"] else f" (of the {_count(kept['n_tasks'], 'task')} with {k} attempts; {kept['n_short']:,} {'has' if kept['n_short'] == 1 else 'have'} fewer)"
+    base = "" if not kept["n_short"] else f" (of the {format_count(kept['n_tasks'], 'task')} with {k} attempts; {kept['n_short']:,} {'has' if kept['n_short'] == 1 else 'have'} fewer)"
     text = "; ".join(parts)
     return f"{opening} {text[0].upper() + text[1:]}{base}."
 
@@ -46,7 +46,7 @@ def single_sentence(counts: pl.DataFrame,      # from `task_counts`, one benchma
     never, partly = per.filter(pl.col("alone") == pl.col("tasks")), per.filter((pl.col("alone") > 0) & (pl.col("alone") < pl.col("tasks")))
     out = []
     if never.height:
-        who = f"All {_count(per.height, 'agent')}" if never.height == per.height > 1 else in_words(never["agent"])
+        who = f"All {format_count(per.height, 'agent')}" if never.height == per.height > 1 else in_words(never["agent"])
         out.append(f"{who} made one attempt at each task: pass@1 is the success rate, and consistency, flip rate, pass@k and pass^k for k above 1 and the split between tasks and attempts cannot be told from these data. A second attempt at every task would tell them.")
     if partly.height: out.append(f"{in_words([f'{a} ({n:,} of {t:,})' for a, n, t in partly.iter_rows()], 3)} made one attempt at some tasks; what needs repeats leaves those tasks out.")
     return " ".join(out)
@@ -61,7 +61,7 @@ def consistency_sentence(frame: pl.DataFrame,    # from `consistency`, one bench
     agree, name = at["agreement"], label(frame["agent"][0])
     if agree["estimate"] is None: return f"How consistent {name} is cannot be told: {label(agree['method'], 120)}."
     hal, fair = at["outcome_consistency"], at["outcome_consistency_unbiased"]
-    return f"Two attempts of {name} at a task have the same outcome in {_with_span(agree)} of cases, {format_level(agree['level'])} interval over {_count(agree['n_tasks'], 'task')}, so a rerun changes the verdict in {format_number(at['flip_rate']['estimate'], 'percent')}; outcome consistency by HAL's formula is {format_number(hal['estimate'])}, without its bias {format_number(fair['estimate'])}."
+    return f"Two attempts of {name} at a task have the same outcome in {_with_span(agree)} of cases, {format_level(agree['level'])} interval over {format_count(agree['n_tasks'], 'task')}, so a rerun changes the verdict in {format_number(at['flip_rate']['estimate'], 'percent')}; outcome consistency by HAL's formula is {format_number(hal['estimate'])}, without its bias {format_number(fair['estimate'])}."
 
 def dia_sentence(frame: pl.DataFrame,     # from `dia_scores`, one benchmark and agent
                 ) -> str:                 # a sentence
@@ -69,8 +69,8 @@ def dia_sentence(frame: pl.DataFrame,     # from `dia_scores`, one benchmark and
     frame = guard(frame, "DIA sentence", "agent", "measure", "k", "estimate", "lower", "upper", "level", "n", "n_skipped", "method")
     if frame["agent"].n_unique() != 1 or frame["benchmark"].n_unique() != 1: raise DataError("DIA sentence: one agent and one benchmark are wanted.")
     at = {r["measure"]: r for r in frame.iter_rows(named=True)}
-    return (f"{label(frame['agent'][0])} on {_count(at['RS@k']['n'], 'template')}: reliability score {_with_span(at['RS@k'], 'number')} on a scale from −2 (all wrong) to 1 (all right), {_count(at['RS@k']['n_skipped'], 'instance')} skipped; "
-            f"all of {_count(at['Conf@k']['k'], 'instance')} right in {_with_span(at['Conf@k'])} of templates, near misses in {_with_span(at['NMS@k'])}.")
+    return (f"{label(frame['agent'][0])} on {format_count(at['RS@k']['n'], 'template')}: reliability score {_with_span(at['RS@k'], 'number')} on a scale from −2 (all wrong) to 1 (all right), {format_count(at['RS@k']['n_skipped'], 'instance')} skipped; "
+            f"all of {format_count(at['Conf@k']['k'], 'instance')} right in {_with_span(at['Conf@k'])} of templates, near misses in {_with_span(at['NMS@k'])}.")
 
 # %% ../../nbs/show/04c_reliability_words.ipynb #8c3fe94e
 _PARTS = {"agent": "differences between agents", "task": "differences between tasks", "agent_task": "tasks that suit one agent and not another", "attempt": "attempts at the same task by the same agent"}
@@ -84,10 +84,10 @@ def variance_sentence(frame: pl.DataFrame,    # from `variance_split`, one group
     if frame["share"].null_count(): return f"All outcomes on {label(frame['benchmark'][0])} are alike, so there is no variance to split."
     parts = [f"{format_number(r['share'], 'percent')} to {_PARTS.get(r['component'], label(r['component']))}" for r in frame.sort("share", descending=True, maintain_order=True).iter_rows(named=True)]
     who = "its agent has" if frame["n_agents"][0] == 1 else f"all {frame['n_agents'][0]:,} agents have"
-    return f"The variance of outcomes on {label(frame['benchmark'][0])}, on the {_count(frame['n'][0], 'task')} that {who}, goes {in_words(parts, 9, 200)}."
+    return f"The variance of outcomes on {label(frame['benchmark'][0])}, on the {format_count(frame['n'][0], 'task')} that {who}, goes {in_words(parts, 9, 200)}."
 
-def advice_sentence(frame: pl.DataFrame,      # from `next_dollar`, one row
-                   ) -> str:                  # one or two sentences
+def next_dollar_sentence(frame: pl.DataFrame,      # from `next_dollar`, one row
+                        ) -> str:                  # one or two sentences
     "Whether more tasks or more attempts make the next statement sharper, and the floor that attempts cannot get below. Raises `DataError` for more than one row."
     frame = guard(frame, "advice sentence", "target", "advice", "reason", "gain_tasks", "gain_attempts", "best_attempts", "floor", "se", "n_tasks", "n_attempts")
     if frame.height != 1: raise DataError(f"advice sentence: {frame.height} rows; one is wanted.")
@@ -95,19 +95,19 @@ def advice_sentence(frame: pl.DataFrame,      # from `next_dollar`, one row
     about = "the mean of one agent" if row["target"] == "mean" else "the difference of two agents"
     if row["advice"] == "unknown": return f"Whether tasks or attempts would sharpen {about} cannot be told: {label(row['reason'], 120)}."
     gains = f"one more unit of money in tasks takes {format_number(100 * row['gain_tasks'])} % off the variance, in attempts {format_number(100 * row['gain_attempts'])} %"
-    floor = "" if row["best_attempts"] is None else f" However many attempts at the present {_count(row['n_tasks'], 'task')}, the standard error stays above {format_number(row['floor'], 'points')} (now {format_number(row['se'], 'points')})."
+    floor = "" if row["best_attempts"] is None else f" However many attempts at the present {format_count(row['n_tasks'], 'task')}, the standard error stays above {format_number(row['floor'], 'points')} (now {format_number(row['se'], 'points')})."
     best = " Attempts are all that varies here." if row["best_attempts"] is None else f" At these costs the best plan has {format_number(round(row['best_attempts'], 1))} attempts per task."
     start = {"more tasks": f"For {about}, buy more tasks", "more attempts": f"For {about}, buy more attempts", "either": f"For {about}, tasks and attempts are worth about the same"}[row["advice"]]
     return f"{start}: {gains} ({label(row['reason'], 160)}).{best}{floor}"
 
 # %% ../../nbs/show/04c_reliability_words.ipynb #44039c24
-def published_sentence(frame: pl.DataFrame,    # from `published_pass_k`
-                      ) -> str:                # one or two sentences
+def published_pass_sentence(frame: pl.DataFrame,    # from `published_pass_k`
+                           ) -> str:                # one or two sentences
     "How many published pass^k curves can be checked, and which cannot come from one set of trials."
     frame = guard(frame, "published sentence", "benchmark", "agent", "k", "possible", "violation", most=None)
     checked, bad = frame.filter(pl.col("possible").is_not_null()), frame.filter(pl.col("possible") == False)      # noqa: E712
-    if not checked.height: return f"{_count(frame.height, 'published curve')} of one point each; nothing follows from pass^1 alone."
-    said = f"{_count(checked.height, 'published curve')} with more than one k. They are aggregates: without the trials there is no interval."
+    if not checked.height: return f"{format_count(frame.height, 'published curve')} of one point each; nothing follows from pass^1 alone."
+    said = f"{format_count(checked.height, 'published curve')} with more than one k. They are aggregates: without the trials there is no interval."
     if not bad.height: return f"{said} Each could come from one set of trials."
     names = [f"{label(r['agent'])} on {label(r['benchmark'])} (off by {format_number(r['violation'], 'points')})" for r in bad.iter_rows(named=True)]
     return f"{said} {'One' if bad.height == 1 else f'{bad.height:,}'} of them cannot come from one set of trials of the same tasks, whatever the trials were, rounding allowed for: {in_words(names, 3, 200)}."

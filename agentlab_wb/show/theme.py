@@ -10,8 +10,8 @@ import altair as alt
 
 # %% auto #0
 __all__ = ['BLUE', 'VERMILLION', 'GREEN', 'ORANGE', 'PURPLE', 'SKY', 'PALETTE', 'INK', 'INK_ON_WHITE', 'DIVERGING', 'FONT',
-           'KINDS', 'EMPTY', 'contrast', 'theme', 'format_number', 'format_interval', 'format_level', 'visible',
-           'shorten', 'label', 'labels', 'in_words']
+           'KINDS', 'EMPTY', 'contrast', 'theme', 'format_number', 'format_interval', 'format_level', 'format_count',
+           'visible', 'shorten', 'label', 'labels', 'in_words']
 
 # %% ../../nbs/show/00_theme.ipynb #23a576cf
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = "#1478B8", "#D55E00", "#00936B", "#B47800", "#BE6A98", "#3089BE"
@@ -79,7 +79,7 @@ def format_number(value: float | None,    # the number; shares and their differe
     if re.fullmatch(r"[+-]0(\.0+)?", text): text = text[1:]   # no sign on a rounded zero
     return text.replace("-", "−") + (word if unit else "")
 
-# %% ../../nbs/show/00_theme.ipynb #0021f64c
+# %% ../../nbs/show/00_theme.ipynb #086d397d
 def format_interval(estimate: float | None,  # point estimate
                     lower: float | None,     # lower bound; None for none
                     upper: float | None,     # upper bound; None for none
@@ -96,6 +96,12 @@ def format_interval(estimate: float | None,  # point estimate
 def format_level(level: float) -> str:
     "A confidence level in percent, with as many digits as it has."
     return f"{100 * level:.6g} %"
+
+def format_count(number: int,   # how many
+                 word: str,     # of what, one of them
+                ) -> str:       # "1 agent", "1,200 agents"
+    "A number of things: the word takes an s unless there is one."
+    return f"{number:,} {word}{'s' * (number != 1)}"
 
 # %% ../../nbs/show/00_theme.ipynb #11100458
 _BLANKS = "\u115f\u1160\u2800\u3164\uffa0"  # letters by category, empty on the screen

@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 import altair as alt
 import polars as pl
-from .charts import _WIDTH, _agents, _once, _only
-from .cost_charts import _log_axis, _log_dots, _log_ends
+from .marks import PLOT_WIDTH, check_once, log_axis, log_dot_chart, log_ends, pick_one
 from .render import Figure, guard
-from .theme import BLUE, EMPTY, INK, PALETTE, format_level, format_number, in_words, label, labels
+from .theme import BLUE, EMPTY, INK, PALETTE, format_count, format_level, format_number, in_words, label, labels
 from ..tables import DataError
 
 # %% auto #0
 __all__ = ['HORIZONS', 'MOST_NAMED', 'MOST_CURVES', 'format_minutes', 'minutes_interval', 'horizon_chart', 'trend_chart',
-           'budget_chart', 'scaling_chart', 'success_chart']
+           'doubling_text', 'budget_chart', 'scaling_chart', 'success_chart']
 
 # %% ../../nbs/show/02n_time_charts.ipynb #e86361bb
 def format_minutes(minutes: float | None,   # a length of time, in minutes
@@ -53,22 +52,22 @@ def horizon_chart(frame: pl.DataFrame,             # from `time_horizons`
                   *, success: float = .5,          # whose horizon
                  ) -> Figure:                      # chart with title and alt text
     "Time horizon of each agent with its interval on a logarithmic axis, longest first; dashed lines at the shortest and longest task. Raises `DataError` for missing columns or several benchmarks."
-    rows = _once(_one_success(_only(guard(frame, "horizon chart", *HORIZONS), "benchmark", benchmark, "horizon chart"), success, "horizon chart"), "horizon chart")
+    rows = check_once(_one_success(pick_one(guard(frame, "horizon chart", *HORIZONS), "benchmark", benchmark, "horizon chart"), success, "horizon chart"), "horizon chart")
     known = rows.filter(pl.any_horizontal(pl.col("estimate", "lower", "upper").is_not_null())).with_columns(by=pl.coalesce("estimate", "upper", "lower")).sort("by", "agent", descending=[True, False])
     if not known.height: raise DataError("horizon chart: no agent has a horizon or a bound, so there is nothing to draw.")
     level, shown, where = format_level(known["level"][0]), labels(known["agent"], 34), label(known["benchmark"][0], 60)
     short, long = known["shortest"].min(), known["longest"].max()
-    ends = _log_ends([short, long, *(v for c in ("estimate", "lower", "upper") for v in known[c])], short / 50, long * 20)
+    ends = log_ends([short, long, *(v for c in ("estimate", "lower", "upper") for v in known[c])], short / 50, long * 20)
     drawn = [_horizon_mark(r, shown) for r in known.iter_rows(named=True)]
     notes = [f"Point: human working time at which the agent succeeds with {format_level(success)}. Line: {level} interval.", "Dashed: shortest and longest task; what lies outside is the curve, not data. Triangle: open, or beyond the axis."]
     if any(not r["bounded"] for r in drawn): notes.append("Hollow point: interval withheld, too many resamplings without a falling curve.")
-    if rows.height > known.height: notes.append(f"{_agents(rows.height - known.height)} without a horizon left out.")
+    if rows.height > known.height: notes.append(f"{format_count(rows.height - known.height, 'agent')} without a horizon left out.")
     tips = dict(name="agent", value=f"{format_level(success)} horizon, {level} interval", n="tasks", runs="runs", method="method", note="note")
     head = f"{format_level(success)} time horizon on {where}"
-    chart = _log_dots(drawn, ends, f"Human working time (logarithmic), {level} interval", "horizon", tips, [head, *notes], times=True)
-    edges = alt.Chart(alt.Data(values=[{"at": short}, {"at": long}])).mark_rule(strokeDash=[4, 3], color=INK, strokeWidth=1.2).encode(x=alt.X("at", type="quantitative", **_log_axis(ends, f"Human working time (logarithmic), {level} interval", True)))
+    chart = log_dot_chart(drawn, ends, f"Human working time (logarithmic), {level} interval", "horizon", tips, [head, *notes], times=True)
+    edges = alt.Chart(alt.Data(values=[{"at": short}, {"at": long}])).mark_rule(strokeDash=[4, 3], color=INK, strokeWidth=1.2).encode(x=alt.X("at", type="quantitative", **log_axis(ends, f"Human working time (logarithmic), {level} interval", True)))
     say = lambda r: f"{label(r['agent'])}, {minutes_interval(r['estimate'], r['lower'], r['upper'])}"
-    return Figure(alt.layer(edges, *chart.layer, title=chart.title, width=chart.width, height=chart.height), head, f"{head} of {_agents(known.height)} with {level} intervals. From {say(known.row(0, named=True))}, to {say(known.row(-1, named=True))}.")
+    return Figure(alt.layer(edges, *chart.layer, title=chart.title, width=chart.width, height=chart.height), head, f"{head} of {format_count(known.height, 'agent')} with {level} intervals. From {say(known.row(0, named=True))}, to {say(known.row(-1, named=True))}.")
 
 # %% ../../nbs/show/02n_time_charts.ipynb #0add5dce
 MOST_NAMED = 18   # agents that are numbered and named beside the plot
@@ -80,23 +79,24 @@ def trend_chart(horizons: pl.DataFrame,          # from `time_horizons`, with `r
                 benchmark: str | None = None,    # which benchmark; not needed where there is one
                ) -> Figure:                      # chart with title and alt text
     "Time horizon against release date with intervals and the fitted exponential line; full points are on the line's list of agents. Nothing is drawn beyond the last release."
-    line = _only(guard(trend, "trend chart", "benchmark", "success", "estimate", "lower", "upper", "level", "agents", "slope", "at_start"), "benchmark", benchmark, "trend chart").row(0, named=True)
+    line = pick_one(guard(trend, "trend chart", "benchmark", "success", "estimate", "lower", "upper", "level", "agents", "slope", "at_start"), "benchmark", benchmark, "trend chart").row(0, named=True)
     rows = _one_success(guard(horizons, "trend chart", *HORIZONS, "released").filter(pl.col("benchmark") == line["benchmark"]), line["success"], "trend chart")
     known = rows.filter(pl.col("released").is_not_null() & pl.col("estimate").is_not_null()).with_columns(used=pl.col("agent").is_in(line["agents"])).sort("released", "agent")
     if not known.height: raise DataError("trend chart: no agent has both a horizon and a release date.")
-    ends = _log_ends([v for c in ("estimate", "lower", "upper") for v in known.filter("used")[c]], rows["shortest"].min() / 50, rows["longest"].max() * 20)
+    ends = log_ends([v for c in ("estimate", "lower", "upper") for v in known.filter("used")[c]], rows["shortest"].min() / 50, rows["longest"].max() * 20)
     listed = known if known.height <= MOST_NAMED else known.filter("used")
     shown, number = labels(listed["agent"], 32), {a: str(i) for i, a in enumerate(listed["agent"].head(MOST_NAMED), 1)}
     inside = lambda v: None if v is None else min(max(v, ends[0]), ends[1])
     data = pl.DataFrame([dict(day=_calendar(r["released"]), y=inside(r["estimate"]), lower=inside(r["lower"]), upper=inside(r["upper"]), used="on the line" if r["used"] else "not used for the line", number=number.get(r["agent"], ""), odd=int(number.get(r["agent"], "0")) % 2,
                               name=label(r["agent"], 1_000_000), value=minutes_interval(r["estimate"], r["lower"], r["upper"])) for r in known.iter_rows(named=True)], schema_overrides=dict(y=pl.Float64, lower=pl.Float64, upper=pl.Float64))
-    level, rate = format_level(line["level"]), _doubling(line)
+    level, rate = format_level(line["level"]), doubling_text(line)
     head, notes = f"{format_level(line['success'])} time horizon by release date on {label(line['benchmark'], 60)}", [f"{rate[0].upper()}{rate[1:]}.", f"Lines at points: {level} intervals over tasks. The fitted line ends where the data end."]
-    chart = alt.layer(*_trend_layers(data, line, known, ends, level), *_list(list(shown.values())[:MOST_NAMED], listed.height), title=alt.TitleParams(head, subtitle=notes, frame="bounds", offset=10), width=_WIDTH, height=max(320, 18 * min(len(shown), MOST_NAMED) + 20))
-    return Figure(chart, head, f"{head}: {_agents(known.height)}, {rate}. The line is fitted to {in_words(line['agents'], 8)}.")
+    chart = alt.layer(*_trend_layers(data, line, known, ends, level), *_list(list(shown.values())[:MOST_NAMED], listed.height), title=alt.TitleParams(head, subtitle=notes, frame="bounds", offset=10), width=PLOT_WIDTH, height=max(320, 18 * min(len(shown), MOST_NAMED) + 20))
+    return Figure(chart, head, f"{head}: {format_count(known.height, 'agent')}, {rate}. The line is fitted to {in_words(line['agents'], 8)}.")
 
-def _doubling(line: dict) -> str:
-    "Doubling time in words."
+def doubling_text(line: dict,    # one row of `horizon_trend`
+                 ) -> str:
+    "Doubling time in words, with its interval."
     if line["estimate"] is None: return "the horizon does not grow along the fitted line, so there is no doubling time"
     bounds = "no interval" if line["lower"] is None and line["upper"] is None else f"{format_level(line['level'])} interval {format_number(line['lower'], 'count')} to {format_number(line['upper'], 'count')} days" if line["upper"] is not None else f"{format_level(line['level'])} interval from {format_number(line['lower'], 'count')} days, open above"
     return f"doubling every {format_number(line['estimate'], 'count')} days ({bounds})"
@@ -105,7 +105,7 @@ def _trend_layers(data: pl.DataFrame, line: dict, known: pl.DataFrame, ends, lev
     first, last = known.filter("used")["released"].min(), known.filter("used")["released"].max()
     path = pl.DataFrame([dict(day=_calendar(d), y=2. ** (line["at_start"] + line["slope"] / 365.25 * d)) for d in (first, last)])
     x = alt.X("day", type="temporal", title="Release date", axis=alt.Axis(format="%b %Y", tickCount=4, labelOverlap="greedy", labelSeparation=14, domain=False), scale=alt.Scale(padding=18))
-    axis = _log_axis(ends, f"Human working time (logarithmic), {level} interval", True)
+    axis = log_axis(ends, f"Human working time (logarithmic), {level} interval", True)
     y, low = alt.Y("y", type="quantitative", **axis), alt.Y("lower", type="quantitative", **axis)
     color = alt.Color("used", type="nominal", title=None, scale=alt.Scale(domain=["on the line", "not used for the line"], range=[BLUE, INK]), legend=alt.Legend(orient="bottom"))
     base = alt.Chart(data).encode(x=x, color=color, tooltip=[alt.Tooltip("name", type="nominal", title="agent"), alt.Tooltip("value", type="nominal", title=f"horizon, {level} interval"), alt.Tooltip("day", type="temporal", title="released")])
@@ -121,7 +121,7 @@ def _trend_layers(data: pl.DataFrame, line: dict, known: pl.DataFrame, ends, lev
 def _list(names: Sequence[str], total: int, heading: str = "by release date") -> list[alt.Chart]:
     "Numbered names right of the plot."
     texts = [f"{i}  {n}" for i, n in enumerate(names, 1)] + ([f"… {total - len(names):,} more, see the table"] if total > len(names) else [])
-    made = lambda text, at, base: alt.Chart(alt.Data(values=[{"text": text}])).mark_text(align="left", baseline=base).encode(x=alt.value(_WIDTH + 24), y=alt.value(at), text=alt.Text("text", type="nominal"))
+    made = lambda text, at, base: alt.Chart(alt.Data(values=[{"text": text}])).mark_text(align="left", baseline=base).encode(x=alt.value(PLOT_WIDTH + 24), y=alt.value(at), text=alt.Text("text", type="nominal"))
     return [made(heading, -4, "bottom"), *(made(t, 18 * i + 10, "middle") for i, t in enumerate(texts))]
 
 # %% ../../nbs/show/02n_time_charts.ipynb #cc20bd9d
@@ -146,7 +146,7 @@ def budget_chart(frame: pl.DataFrame,               # from `score_at_budget`
                  metric: str = "Score",             # what the vertical axis shows
                 ) -> Figure:                        # chart with title and alt text
     "Best score that a total time buys, a curve for each agent and length of attempt, with intervals; points at equal budgets stand a little apart. Raises `DataError` without a curve."
-    rows = _only(guard(frame, "budget chart", "benchmark", "agent", "length", "budget", "k", "estimate", "lower", "upper", "level", "n"), "benchmark", benchmark, "budget chart").filter(pl.col("estimate").is_not_null())
+    rows = pick_one(guard(frame, "budget chart", "benchmark", "agent", "length", "budget", "k", "estimate", "lower", "upper", "level", "n"), "benchmark", benchmark, "budget chart").filter(pl.col("estimate").is_not_null())
     if not rows.height: raise DataError("budget chart: no budget has a score, so there is nothing to draw.")
     shown = labels(rows["agent"].unique(maintain_order=True), 30)
     most = rows["n"].max()
@@ -158,11 +158,11 @@ def budget_chart(frame: pl.DataFrame,               # from `score_at_budget`
                        value=pl.Series([f"{format_number(e)} [{format_number(lo)}, {format_number(hi)}]" for e, lo, hi in rows.select("estimate", "lower", "upper").iter_rows()]), detail=pl.Series([f"best of {k}, {format_minutes(b / 60)} in all" for k, b in rows.select("k", "budget").iter_rows()]))
     ends = [min(data["x"]) / 1.3, max(data["x"]) * 1.3]
     ticks = [t for t in (1 / 60, 1 / 6, 1, 5, 15, 30, 60, 120, 240, 480, 960, 1920, 3840, 1440 * 7, 1440 * 30) if ends[0] <= t <= ends[1]]
-    axis = _log_axis(ends, "Total time (logarithmic)", True)
+    axis = log_axis(ends, "Total time (logarithmic)", True)
     axis["axis"] = alt.Axis(values=ticks or ends, labelExpr=axis["axis"]["labelExpr"], domain=False, ticks=False)
     notes = [f"Lines: {level} intervals. “Each”: length of one attempt; the best of as many as fit into the total time counts."] + ["Curves on fewer tasks can't be compared with the others."] * (rows["n"].n_unique() > 1) + [f"Grey: {tops.height - len(names):,} further curves, named in the table."] * (tops.height > len(names))
     head = f"Best score for a time budget on {where}"
-    chart = alt.layer(*_series_layers(data, names, alt.X("x", type="quantitative", **axis), f"{metric}, {level} interval", alt.Undefined), title=alt.TitleParams(head, subtitle=notes, frame="bounds", offset=10), width=_WIDTH, height=320)
+    chart = alt.layer(*_series_layers(data, names, alt.X("x", type="quantitative", **axis), f"{metric}, {level} interval", alt.Undefined), title=alt.TitleParams(head, subtitle=notes, frame="bounds", offset=10), width=PLOT_WIDTH, height=320)
     return Figure(chart, head, f"{head}: {tops.height:,} curves with {level} intervals. Highest: {in_words(names, 6)}.")
 
 # %% ../../nbs/show/02n_time_charts.ipynb #df500c09
@@ -179,9 +179,9 @@ def scaling_chart(points: pl.DataFrame,            # the measured points: `serie
     order = rows.group_by("series").agg(pl.col("estimate").max()).sort("estimate", "series", descending=[True, False])["series"].to_list()
     shown = labels(order, 34); names = [shown[s] for s in order[:MOST_CURVES]]
     rename = lambda f: f.with_columns(series=pl.col("series").replace_strict(shown, default=None)).filter(pl.col("series").is_in(names))
-    ends = _log_ends([*rows["x"], *line["x"]])
+    ends = log_ends([*rows["x"], *line["x"]])
     color = alt.Color("series", type="nominal", title=None, scale=alt.Scale(domain=names, range=list(PALETTE[:len(names)])), legend=alt.Legend(orient="right", labelLimit=260))
-    spec = _log_axis(ends, f"{axis} (logarithmic)"); spec["axis"] = alt.Axis(format="~s", values=spec["axis"]["values"], domain=False, ticks=False)
+    spec = log_axis(ends, f"{axis} (logarithmic)"); spec["axis"] = alt.Axis(format="~s", values=spec["axis"]["values"], domain=False, ticks=False)
     x, y = alt.X("x", type="quantitative", **spec), alt.Y("estimate", type="quantitative", title=metric, scale=alt.Scale(zero=False))
     mine, dots = rename(line), rename(rows.select("series", "x", "estimate"))
     band = mine.filter(pl.col("lower").is_not_null())
@@ -192,7 +192,7 @@ def scaling_chart(points: pl.DataFrame,            # the measured points: `serie
     layers.append(alt.Chart(dots).mark_point(filled=True, size=45).encode(x=x, y=y, color=color, tooltip=[alt.Tooltip("series", type="nominal"), alt.Tooltip("x", type="quantitative", title="at"), alt.Tooltip("estimate", type="quantitative", title="measured")]))
     left = len(order) - len(names)
     notes = ["Line: least squares; band: interval of the curve's mean. Nothing is drawn beyond the data unless dashed."] + [f"{left:,} further series are in the table only."] * (left > 0)
-    return Figure(alt.layer(*layers, title=alt.TitleParams(label(title, 70), subtitle=notes, frame="bounds", offset=10), width=_WIDTH, height=300), label(title, 70), f"{label(title, 70)}: {len(order):,} series, {rows.height:,} points, fitted curves. Highest: {in_words(names, 6)}.")
+    return Figure(alt.layer(*layers, title=alt.TitleParams(label(title, 70), subtitle=notes, frame="bounds", offset=10), width=PLOT_WIDTH, height=300), label(title, 70), f"{label(title, 70)}: {len(order):,} series, {rows.height:,} points, fitted curves. Highest: {in_words(names, 6)}.")
 
 # %% ../../nbs/show/02n_time_charts.ipynb #c98abcb5
 def success_chart(frame: pl.DataFrame,             # from `success_within`
@@ -200,7 +200,7 @@ def success_chart(frame: pl.DataFrame,             # from `success_within`
                   *, unit: str = "steps",          # of the limit
                  ) -> Figure:                      # chart with title and alt text
     "Share solved within a limit, a curve for each agent on a logarithmic axis, with intervals. At most six agents are coloured, those that reach highest."
-    rows = _only(guard(frame, "success chart", "benchmark", "agent", "x", "estimate", "lower", "upper", "level", "n"), "benchmark", benchmark, "success chart").filter(pl.col("estimate").is_not_null())
+    rows = pick_one(guard(frame, "success chart", "benchmark", "agent", "x", "estimate", "lower", "upper", "level", "n"), "benchmark", benchmark, "success chart").filter(pl.col("estimate").is_not_null())
     if not rows.height: raise DataError("success chart: there is no estimate to draw.")
     shown, level, where = labels(rows["agent"].unique(maintain_order=True), 34), format_level(rows["level"][0]), label(rows["benchmark"][0], 60)
     tops = rows.group_by("agent").agg(top=pl.col("estimate").max()).sort("top", "agent", descending=[True, False])["agent"].to_list()
@@ -210,8 +210,8 @@ def success_chart(frame: pl.DataFrame,             # from `success_within`
     data = rows.select(x=pl.Series([x * spread ** place.get(shown[a], 0) for x, a in rows.select("x", "agent").iter_rows()]), series=pl.col("agent").replace_strict(shown, default=None), estimate=100 * pl.col("estimate"), lower=100 * pl.col("lower"), upper=100 * pl.col("upper"), n=pl.Series([f"{n:,}" for n in rows["n"]]),
                        value=pl.Series([format_number(e, "percent") for e in rows["estimate"]]), detail=pl.Series([f"within {format_number(x)} {unit}" for x in rows["x"]]))
     ends = [rows["x"].min() / 1.15, rows["x"].max() * 1.15]
-    spec = _log_axis(_log_ends(rows["x"]), f"Limit ({unit}, logarithmic)"); spec["scale"] = alt.Scale(type="log", domain=ends, nice=False)
+    spec = log_axis(log_ends(rows["x"]), f"Limit ({unit}, logarithmic)"); spec["scale"] = alt.Scale(type="log", domain=ends, nice=False)
     notes = [f"Lines: {level} intervals."] + [f"Grey: {len(tops) - len(names):,} further agents, named in the table."] * (len(tops) > len(names))
     head = f"Solved within a limit on {where}"
-    chart = alt.layer(*_series_layers(data, names, alt.X("x", type="quantitative", **spec), f"Success rate (%), {level} interval", alt.Undefined), title=alt.TitleParams(head, subtitle=notes, frame="bounds", offset=10), width=_WIDTH, height=300)
-    return Figure(chart, head, f"{head}: success rate of {_agents(len(tops))} within up to {format_number(rows['x'].max())} {unit}. Highest at the end: {in_words(names, 6)}.")
+    chart = alt.layer(*_series_layers(data, names, alt.X("x", type="quantitative", **spec), f"Success rate (%), {level} interval", alt.Undefined), title=alt.TitleParams(head, subtitle=notes, frame="bounds", offset=10), width=PLOT_WIDTH, height=300)
+    return Figure(chart, head, f"{head}: success rate of {format_count(len(tops), 'agent')} within up to {format_number(rows['x'].max())} {unit}. Highest at the end: {in_words(names, 6)}.")

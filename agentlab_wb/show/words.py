@@ -8,14 +8,17 @@ import polars as pl
 from ..tables import DataError
 from .charts import METRICS, STATUS_COUNTS, ladder_rows, leaderboard_rows
 from .render import guard
-from .theme import format_level, format_number, in_words, label
+from .theme import format_count, format_level, format_number, in_words, label
 
 # %% auto #0
-__all__ = ['interval_text', 'direction', 'compare_sentence', 'missing_sentence', 'leaderboard_sentence', 'ladder_sentence',
-           'published_sentence', 'settle_sentence']
+__all__ = ['span_text', 'interval_text', 'direction', 'excluded_text', 'compare_sentence', 'missing_sentence',
+           'leaderboard_sentence', 'ladder_sentence', 'published_sentence', 'settle_sentence']
 
 # %% ../../nbs/show/04_words.ipynb #6c719b1e
-def _span(lower: float | None, upper: float | None, kind: str) -> str:
+def span_text(lower: float | None,    # lower bound; None: open
+              upper: float | None,    # upper bound; None: open
+              kind: str,              # number format
+             ) -> str:
     "The bounds in words: \"70.2 to 77.9 %\", \"from 980, open above\"."
     if lower is None and upper is None: return "without bounds"
     if upper is None: return f"from {format_number(lower, kind)}, open above"
@@ -29,7 +32,7 @@ def interval_text(estimate: float | None,  # point estimate; shares and their di
                   kind: str = "percent",   # number format, see `show.theme`
                  ) -> str:                 # such as "74.2 % (95 % interval 70.2 to 77.9 %)"
     "An estimate and its interval for a sentence."
-    inside = "no interval" if lower is None and upper is None else f"{format_level(level)} interval {_span(lower, upper, kind)}"
+    inside = "no interval" if lower is None and upper is None else f"{format_level(level)} interval {span_text(lower, upper, kind)}"
     point = "no estimate" if estimate is None else format_number(estimate, kind)
     return f"{point} ({inside})"
 
@@ -54,7 +57,12 @@ def _check_comparison(difference, lower, upper, p, level) -> None:
     if lower is not None and upper is not None and lower > upper: raise DataError(f"comparison: the lower bound {lower} is above the upper bound {upper}.")
 
 # %% ../../nbs/show/04_words.ipynb #a8794feb
-def _excluded(lower: float | None, upper: float | None, n: int, units: str, kind: str) -> str:
+def excluded_text(lower: float | None,    # lower bound of the difference
+                  upper: float | None,    # upper bound
+                  n: int,                 # units
+                  units: str,             # what they are
+                  kind: str,              # number format
+                 ) -> str:                # one sentence, after a blank; empty without bounds
     "How large a difference the data rule out, on either side."
     parts = [f"{side} {format_number(bound, kind, sign=True)}" for bound, side in ((upper, "above"), (lower, "below")) if bound is not None]
     return f" These {n:,} {units} exclude differences {' and '.join(parts)}." if parts else ""
@@ -80,17 +88,15 @@ def compare_sentence(a: str,                # name of one agent
     _check_comparison(difference, lower, upper, p, level)
     word, (a, b) = direction(difference, lower, upper, p, level), (label(a), label(b))
     shown = f"p {format_number(p, 'p')}" if p < 0.001 else f"p = {format_number(p, 'p')}"
-    facts = f"{format_level(level)} interval {_span(lower, upper, kind)}; {label(test)}, {shown}, n = {n:,} {units}"
+    facts = f"{format_level(level)} interval {span_text(lower, upper, kind)}; {label(test)}, {shown}, n = {n:,} {units}"
     if word: return f"{a} is {word} than {b} by {format_number(abs(difference), kind)} (difference {facts})."
     plain = f"{a} and {b} are not distinguishable: difference {format_number(difference, kind, sign=True)} ({facts})."
     apart = (lower is not None and lower > 0) or (upper is not None and upper < 0)
     if p < round(1 - level, 12) or apart and not corrected: return f"{plain} Test and interval disagree, so no difference is claimed."
     if apart: return f"{plain} The interval is for this pair alone; the p-value counts all comparisons ({label(corrected)}), and decides."
-    return plain + _excluded(lower, upper, n, units, kind)
+    return plain + excluded_text(lower, upper, n, units, kind)
 
-# %% ../../nbs/show/04_words.ipynb #fa5380f4
-def _count(number: int, word: str) -> str: return f"{number:,} {word}{'s' * (number != 1)}"
-
+# %% ../../nbs/show/04_words.ipynb #455d1ae2
 def missing_sentence(frame: pl.DataFrame,  # leaderboard frame of one benchmark and metric
                     ) -> str:              # one or two sentences
     "How many attempts have no outcome, what else went wrong, and how far that could move an estimate."
@@ -100,7 +106,7 @@ def missing_sentence(frame: pl.DataFrame,  # leaderboard frame of one benchmark 
     sums = {c.removeprefix("n_"): frame[c].sum() for c in STATUS_COUNTS}
     total, missing = sum(sums.values()), unknown.sum()
     others = [f"{sums[s]:,} {word}" for s, word in (("error", "ended in an error"), ("timeout", "ran out of time"), ("skipped", "were skipped")) if sums[s]]
-    first = f"No outcome is missing among {_count(total, 'attempt')}" if not missing else f"{missing:,} of {_count(total, 'attempt')} ({format_number(missing / total, 'percent')}) have no outcome"
+    first = f"No outcome is missing among {format_count(total, 'attempt')}" if not missing else f"{missing:,} of {format_count(total, 'attempt')} ({format_number(missing / total, 'percent')}) have no outcome"
     return f"{first}{'; ' + in_words(others) if others else ''}.{_widest(frame) if missing else ''}"
 
 def _widest(frame: pl.DataFrame) -> str:
@@ -136,10 +142,10 @@ def leaderboard_sentence(frame: pl.DataFrame,           # leaderboard frame
     rows = leaderboard_rows(frame, benchmark, metric, "leaderboard sentence")
     name, kind = METRICS[rows["metric"][0]]
     where, known = label(rows["benchmark"][0], 60), rows.filter(pl.col("estimate").is_not_null())
-    if not known.height: return f"None of {_count(rows.height, 'agent')} on {where} has an estimate. {_missing_part(rows)}".strip()
+    if not known.height: return f"None of {format_count(rows.height, 'agent')} on {where} has an estimate. {_missing_part(rows)}".strip()
     top, tied, lettered = _peers(rows)
     first = known.row(0, named=True)
-    opening = f"On {where}, the highest {name.lower()} of {_count(rows.height, 'agent')} is {interval_text(first['estimate'], first['lower'], first['upper'], first['level'], kind)}, by {in_words(top)}."
+    opening = f"On {where}, the highest {name.lower()} of {format_count(rows.height, 'agent')} is {interval_text(first['estimate'], first['lower'], first['upper'], first['level'], kind)}, by {in_words(top)}."
     return " ".join(filter(None, (opening, _top_part(rows, top, tied, lettered), missing and _missing_part(rows))))
 
 def _top_part(rows: pl.DataFrame, top: list[str], tied: list[str], lettered: bool) -> str:
@@ -150,7 +156,7 @@ def _top_part(rows: pl.DataFrame, top: list[str], tied: list[str], lettered: boo
     if len(top) == 1 and not tied:
         turn = " Missing outcomes could change that." if _could_turn(rows, top[0]) else ""
         return f"{label(top[0])} is best: it is distinguishable from every other agent (tie group {group}).{turn}"
-    return f"The top tie group ({group}) holds {in_words([*top, *tied])}: {_count(len(tied) + len(top) - 1, 'other agent')} {'is' if len(tied) + len(top) == 2 else 'are'} not distinguishable from {label(top[0])}."
+    return f"The top tie group ({group}) holds {in_words([*top, *tied])}: {format_count(len(tied) + len(top) - 1, 'other agent')} {'is' if len(tied) + len(top) == 2 else 'are'} not distinguishable from {label(top[0])}."
 
 def _missing_part(rows: pl.DataFrame) -> str:
     return missing_sentence(rows) if rows["n_missing"].is_not_null().any() else ""
@@ -166,7 +172,7 @@ def ladder_sentence(frame: pl.DataFrame,        # ratings frame
     unbounded = row["estimate"] is None and row["lower"] is not None
     rating = f"{label(row['agent'])}'s rating has no upper bound" if unbounded else f"the highest rating is {label(row['agent'])}'s" if row["estimate"] is not None else "no agent has a rating"
     value = "" if row["estimate"] is None and not unbounded else f": {interval_text(row['estimate'], row['lower'], row['upper'], row['level'], kind)}, in {unit}"
-    return f"Of {_count(rows.height, 'agent')}, {rating}{value}. {_rank_part(rows)}"
+    return f"Of {format_count(rows.height, 'agent')}, {rating}{value}. {_rank_part(rows)}"
 
 def _rank_part(rows: pl.DataFrame) -> str:
     "What the ranges of ranks allow to say about the first place."
@@ -175,7 +181,7 @@ def _rank_part(rows: pl.DataFrame) -> str:
     may = rows.filter(pl.col("rank_low") == 1)
     if may.height == 1 and may["rank_high"][0] == 1: return f"{label(may['agent'][0])} is best: the data allow it no other rank than 1."
     if not may.height: return "No range of ranks begins at 1, so nothing is said about the order."
-    return f"Rank 1 is possible for {_count(may.height, 'agent')}, not distinguishable at the top: {in_words(may['agent'])}." if may.height > 1 else f"Rank 1 is possible for {label(may['agent'][0])} alone, which may also rank down to {may['rank_high'][0]}."
+    return f"Rank 1 is possible for {format_count(may.height, 'agent')}, not distinguishable at the top: {in_words(may['agent'])}." if may.height > 1 else f"Rank 1 is possible for {label(may['agent'][0])} alone, which may also rank down to {may['rank_high'][0]}."
 
 # %% ../../nbs/show/04_words.ipynb #f5c00259
 def published_sentence(frame: pl.DataFrame,  # from `compare_published`, one source and benchmark
@@ -184,7 +190,7 @@ def published_sentence(frame: pl.DataFrame,  # from `compare_published`, one sou
     guard(frame, "published sentence", "source", "benchmark", "metric", "agent", "published", "ours", "successes", "n_tasks", "agrees")
     if frame["agrees"].null_count(): raise DataError("published sentence: it is not known for every agent whether the numbers agree.")
     agree, differ = frame["agrees"].sum(), frame.filter(~pl.col("agrees"))
-    first = f"{label(frame['benchmark'][0], 60)}: the published {label(frame['metric'][0], 60)} ({label(frame['source'][0], 60)}) equals the rate of the instances for {agree:,} of {_count(frame.height, 'agent')}."
+    first = f"{label(frame['benchmark'][0], 60)}: the published {label(frame['metric'][0], 60)} ({label(frame['source'][0], 60)}) equals the rate of the instances for {agree:,} of {format_count(frame.height, 'agent')}."
     if not differ.height: return first
     named = [f"{label(r['agent'])} ({format_number(r['published'] / 100, 'percent')} published, {r['successes']:g} of {r['n_tasks']:,} = {format_number(r['ours'] / 100, 'percent')})" for r in differ.head(3).iter_rows(named=True)]
     more = f" and {differ.height - 3:,} more" if differ.height > 3 else ""
