@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from ..tables import DataError
 from ..measure.intervals import check_level
-from ..measure.rates import _check_cluster, _check_scale, _with_counts, pick_metric, with_outcome
-from .sequential import _in_line, _mixture_limit, _stakes, _unit_values
+from ..measure.rates import check_cluster, check_scale, with_counts, pick_metric, with_outcome
+from .sequential import in_line, mixture_limit, predictable_stakes, unit_values
 
 # %% auto #0
 __all__ = ['METHODS', 'running_rates']
@@ -19,7 +19,7 @@ __all__ = ['METHODS', 'running_rates']
 def _ruled_out(x: np.ndarray, starts: np.ndarray, level: float, grid: int, c: float = .5) -> np.ndarray:
     "Largest mean on the grid that bets upwards have ruled out after the last value, for groups of values that begin at `starts`; 0 for none."
     sizes, bar = np.diff(np.append(starts, len(x))), math.log(2 / round(1 - level, 12))
-    stakes = np.concatenate([_stakes(x[a:a + n], level) for a, n in zip(starts, sizes)])
+    stakes = np.concatenate([predictable_stakes(x[a:a + n], level) for a, n in zip(starts, sizes)])
     low, high = np.zeros(len(starts), int), np.full(len(starts), grid)
     while (high - low > 1).any():
         middle = (low + high) // 2
@@ -41,10 +41,10 @@ def _units(runs: pl.DataFrame, metric: str, missing: str, cluster: str | None, o
     "For each benchmark and agent: values of its units in order of arrival, whether they are single yes-or-no attempts, and which order that is."
     found = []
     for (benchmark,), rows in runs.group_by(["benchmark"], maintain_order=True):
-        for (agent,), units in _unit_values(rows, metric, missing, cluster).group_by(["agent"], maintain_order=True):
+        for (agent,), units in unit_values(rows, metric, missing, cluster).group_by(["agent"], maintain_order=True):
             single = cluster is None and bool((units["attempts"] == 1).all() and units["value"].is_in([0., 1.]).all())
             if cluster: units = units.group_by("unit", maintain_order=True).agg(pl.col("value").mean(), pl.col("row", "when").max(), pl.col("undated").sum())
-            units, kind = _in_line(units, order, seed)
+            units, kind = in_line(units, order, seed)
             found.append(((benchmark, agent), units["value"].to_numpy(), single, kind))
     return found
 
@@ -56,7 +56,7 @@ def _limits(values: list[np.ndarray], single: np.ndarray, level: float, grid: in
     limits = np.zeros((2, len(values)))
     if single.any():
         s, n = np.array([[values[k].sum(), len(values[k])] for k in np.flatnonzero(single)]).T
-        for side in (0, 1): limits[side, single] = _mixture_limit(s, n, side, level, (.5, .5))
+        for side in (0, 1): limits[side, single] = mixture_limit(s, n, side, level, (.5, .5))
     if not single.all():
         graded = [values[k] for k in np.flatnonzero(~single)]
         x, starts = np.concatenate(graded), np.cumsum([0] + [len(v) for v in graded[:-1]])
@@ -86,7 +86,7 @@ def running_rates(runs: pl.DataFrame,              # a runs table, as far as it 
     if method not in METHODS: raise DataError(f"method is {method!r}; wanted one of {', '.join(METHODS)}.")
     if missing == "bounds": raise DataError("missing is 'bounds'; a confidence sequence takes 'fail', 'drop' or 'error'.")
     if not runs.height: raise DataError("the runs table is empty: there is nothing to count yet.")
-    metric = pick_metric(runs, metric); _check_scale(runs, metric); _check_cluster(runs, cluster)
+    metric = pick_metric(runs, metric); check_scale(runs, metric); check_cluster(runs, cluster)
     used = _complete(runs, attempts)
     found = _units(used, metric, missing, cluster, order, seed)
     values = [x for _, x, _, _ in found]
@@ -102,7 +102,7 @@ _BY = ["benchmark", "agent"]
 
 def _beside(rows: pl.DataFrame, runs: pl.DataFrame, used: pl.DataFrame, metric: str, missing: str, level: float, unit: str) -> pl.DataFrame:
     "Counts by status, worst and best case, and tasks that wait for more attempts. An agent without a complete task has no estimate."
-    table = _with_counts(rows.drop("order"), with_outcome(runs, metric), _BY, metric, missing, level)
+    table = with_counts(rows.drop("order"), with_outcome(runs, metric), _BY, metric, missing, level)
     done = used.group_by(_BY).agg(done=pl.col("task").n_unique().cast(pl.Int64))
     table = table.join(done, on=_BY, how="left", maintain_order="left").join(rows.select(*_BY, "order"), on=_BY, how="left", maintain_order="left")
     none_yet = pl.when(pl.col("done").is_null()).then(pl.lit("no data: no task has all its attempts yet")).otherwise("method")

@@ -16,8 +16,8 @@ from ..measure.rates import check_cluster, check_missing, check_scale, pick_metr
 from .power import one_benchmark
 
 # %% auto #0
-__all__ = ['ORDERS', 'log_e_rate', 'mixture_sequence', 'log_capital', 'betting_sequence', 'log_e_sign', 'rate_sequence',
-           'difference_sequence']
+__all__ = ['ORDERS', 'log_e_rate', 'mixture_limit', 'mixture_sequence', 'predictable_stakes', 'log_capital', 'betting_sequence',
+           'log_e_sign', 'unit_values', 'in_line', 'rate_sequence', 'difference_sequence']
 
 # %% ../../nbs/infer/06_sequential.ipynb #1c02b85a
 def log_e_rate(successes, n, rate, prior: tuple[float, float] = (.5, .5)) -> np.ndarray:
@@ -25,7 +25,7 @@ def log_e_rate(successes, n, rate, prior: tuple[float, float] = (.5, .5)) -> np.
     s, n, p = np.asarray(successes, float), np.asarray(n, float), np.asarray(rate, float)
     return special.betaln(prior[0] + s, prior[1] + n - s) - special.betaln(*prior) - special.xlogy(s, p) - special.xlog1py(n - s, -p)
 
-def _mixture_limit(s: np.ndarray, n: np.ndarray, side: int, level: float, prior: tuple[float, float]) -> np.ndarray:
+def mixture_limit(s: np.ndarray, n: np.ndarray, side: int, level: float, prior: tuple[float, float]) -> np.ndarray:
     "Where the e-value reaches 1/α, below (side 0) or above (side 1) the estimate."
     outer, inner, bar = np.full(len(n), float(side)), s / n, -math.log(round(1 - level, 12))
     for _ in range(60):
@@ -41,10 +41,10 @@ def mixture_sequence(successes: np.ndarray,                        # successes u
                     ) -> tuple[np.ndarray, np.ndarray]:            # lower and upper limit at each look
     "Confidence sequence of a success rate from independent yes-or-no tries: holds the rate at all looks at once with probability `level`."
     s, n = np.asarray(successes, float), np.asarray(n, float); check_level(level)
-    return np.maximum.accumulate(_mixture_limit(s, n, 0, level, prior)), np.minimum.accumulate(_mixture_limit(s, n, 1, level, prior))
+    return np.maximum.accumulate(mixture_limit(s, n, 0, level, prior)), np.minimum.accumulate(mixture_limit(s, n, 1, level, prior))
 
 # %% ../../nbs/infer/06_sequential.ipynb #05504c6f
-def _stakes(x: np.ndarray, level: float) -> np.ndarray:
+def predictable_stakes(x: np.ndarray, level: float) -> np.ndarray:
     "Predictable stakes: each uses only the values before it."
     i = np.arange(1, len(x) + 1)
     mean = (.5 + np.cumsum(x)) / (i + 1)
@@ -59,7 +59,7 @@ def log_capital(x: np.ndarray,      # values in [0, 1] in order of arrival, shap
                 c: float = .5,      # most of the coin that may be staked on one value, below 1
                ) -> tuple[np.ndarray, np.ndarray]:  # log capital of bets upwards and downwards, each (looks, g)
     "Logarithms of both capitals at each look, in blocks of bounded memory."
-    stakes, m, looks = _stakes(x, level), np.asarray(means, float), np.asarray(looks, int)
+    stakes, m, looks = predictable_stakes(x, level), np.asarray(means, float), np.asarray(looks, int)
     kept, total = [], np.zeros((2, 1, len(m)))
     with np.errstate(divide="ignore"): most_up, most_down = c / m, c / (1 - m)
     for at in range(0, looks[-1], 1000):
@@ -99,7 +99,7 @@ def log_e_sign(b: np.ndarray,    # tasks that only the first solved, up to each 
 # %% ../../nbs/infer/06_sequential.ipynb #6cd4c94f
 ORDERS = ("started_at", "given", "shuffled")  # how units are put in line
 
-def _unit_values(runs: pl.DataFrame, metric: str, missing: str, cluster: str | None) -> pl.DataFrame:
+def unit_values(runs: pl.DataFrame, metric: str, missing: str, cluster: str | None) -> pl.DataFrame:
     "One row a task and agent: mean value, when it arrived, whether it was one yes-or-no attempt; then the cluster."
     used = check_missing(with_outcome(runs, metric).with_row_index("__row"), missing)
     when = [pl.col("started_at").max().alias("when"), pl.col("started_at").null_count().alias("undated")] if "started_at" in runs.columns else [pl.lit(None).alias("when"), pl.len().alias("undated")]
@@ -107,7 +107,7 @@ def _unit_values(runs: pl.DataFrame, metric: str, missing: str, cluster: str | N
     return used.group_by("task", "agent", maintain_order=True).agg(pl.col("value").mean(), pl.len().alias("attempts"), pl.col("__row").max().alias("row"), *when, group)
 
 # %% ../../nbs/infer/06_sequential.ipynb #4f926b72
-def _in_line(units: pl.DataFrame, order: str | None, seed: int) -> tuple[pl.DataFrame, str]:
+def in_line(units: pl.DataFrame, order: str | None, seed: int) -> tuple[pl.DataFrame, str]:
     "Units in order of arrival, and which order that is; by default by start where every attempt has one, else as given."
     undated = int(units["undated"].sum())
     if order is None: order = "given" if undated else "started_at"
@@ -184,7 +184,7 @@ def _prepared(runs: pl.DataFrame, agents: Sequence[str], benchmark, metric, miss
     if missing == "bounds": raise DataError("missing is 'bounds'; a sequence takes 'fail', 'drop' or 'error'.")
     runs = one_benchmark(runs, benchmark, agents)
     metric = pick_metric(runs, metric); check_scale(runs, metric); check_cluster(runs, cluster)
-    values = _unit_values(runs.filter(pl.col("agent").is_in(list(agents))), metric, missing, cluster)
+    values = unit_values(runs.filter(pl.col("agent").is_in(list(agents))), metric, missing, cluster)
     if not values.height: raise DataError("no attempt is left to look at.")
     if not values["value"].is_between(0, 1).all(): raise DataError("scores outside 0…1 can't be bet on. Bring them to 0…1 first.")
     return values, runs["benchmark"][0]
@@ -194,7 +194,7 @@ def _one_agent(runs, agent, benchmark, metric, missing, cluster, level, order, s
     values, where = _prepared(runs, [agent], benchmark, metric, missing, cluster, level)
     single = bool(cluster is None and (values["attempts"] == 1).all() and values["value"].is_in([0., 1.]).all())
     units = values.group_by("unit", maintain_order=True).agg(pl.col("value").mean(), pl.col("row", "when").max(), pl.col("undated").sum())
-    return *_in_line(units, order, seed), single, where
+    return *in_line(units, order, seed), single, where
 
 # %% ../../nbs/infer/06_sequential.ipynb #9f95bb67
 def difference_sequence(runs: pl.DataFrame,              # a runs table with both agents
@@ -235,4 +235,4 @@ def _two_agents(runs, agent_a, agent_b, benchmark, metric, missing, cluster, lev
     single = bool(cluster is None and (pairs["attempts"] == 1).all() and (pairs["attempts_b"] == 1).all() and pairs.select(pl.col("value", "value_b").is_in([0., 1.]).all()).row(0) == (True, True))
     pairs = pairs.select("unit", pl.col("value") - pl.col("value_b"), pl.max_horizontal("row", "row_b").alias("row"), pl.max_horizontal("when", "when_b").alias("when"), (pl.col("undated") + pl.col("undated_b")).alias("undated"))
     units = pairs.group_by("unit", maintain_order=True).agg(pl.col("value").mean(), pl.col("row", "when").max(), pl.col("undated").sum())
-    return *_in_line(units, order, seed), single, where, (a.height - pairs.height, b.height - pairs.height)
+    return *in_line(units, order, seed), single, where, (a.height - pairs.height, b.height - pairs.height)

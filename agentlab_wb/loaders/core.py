@@ -19,9 +19,9 @@ from ..tables import LoadError, Source, Study, TableError, merge
 from .card import SIDECAR, card_info, read_sidecar
 
 # %% auto #0
-__all__ = ['MAX_FILES', 'MAX_JSON_BYTES', 'LFS_POINTER', 'LIVE', 'Tree', 'scan', 'live_files', 'read_head', 'parse_json',
-           'read_whole', 'read_json', 'try_json', 'sniff_json', 'good_files', 'Reader', 'readers', 'formats', 'detect',
-           'default_name', 'load', 'file_hash', 'source_of', 'progress', 'records_to_frame']
+__all__ = ['MAX_FILES', 'MAX_JSON_BYTES', 'LFS_POINTER', 'LIVE', 'Tree', 'walk_files', 'scan', 'live_files', 'read_head',
+           'parse_json', 'read_whole', 'read_json', 'try_json', 'sniff_json', 'good_files', 'Reader', 'readers',
+           'formats', 'detect', 'default_name', 'load', 'file_hash', 'source_of', 'progress', 'records_to_frame']
 
 # %% ../../nbs/load/00_core.ipynb #83a99383
 MAX_FILES = 500_000       # a folder beyond this is a mistake more often than a study
@@ -66,7 +66,7 @@ class Tree:
         return Counter(f.suffix.lower() or "(no ending)" for f in self.files)
 
 # %% ../../nbs/load/00_core.ipynb #e734ff4a
-def _walk(folder: Path, home: str, left_out: Counter) -> Iterator[Path]:
+def walk_files(folder: Path, home: str, left_out: Counter) -> Iterator[Path]:
     "Regular files below a folder, sorted; links may not lead out of it. `scandir` says what an entry is without asking the disk again."
     with os.scandir(folder) as entries: found = sorted(entries, key=lambda e: e.name)
     for entry in found:
@@ -74,7 +74,7 @@ def _walk(folder: Path, home: str, left_out: Counter) -> Iterator[Path]:
         if entry.is_dir():
             if hidden: left_out["hidden folder"] += 1
             elif link: left_out["linked folder"] += 1
-            else: yield from _walk(folder / entry.name, home, left_out)
+            else: yield from walk_files(folder / entry.name, home, left_out)
         elif hidden: left_out["hidden file"] += 1
         elif link and not os.path.realpath(entry.path).startswith(home + os.sep): left_out["link out of the folder"] += 1
         elif entry.is_file(): yield folder / entry.name
@@ -86,7 +86,7 @@ def scan(path: str | Path,   # a file or a folder
     if not root.exists(): raise LoadError(f"{path}: there is no such file or folder.")
     if root.is_file(): return Tree(root.parent, (root,), given=str(path))
     files = []
-    for file in _walk(root, os.path.realpath(root), left_out):
+    for file in walk_files(root, os.path.realpath(root), left_out):
         files.append(file)
         if len(files) > MAX_FILES: raise LoadError(f"{path}: more than {MAX_FILES:,} files. Give the folder of one study.")
     if not files: raise LoadError(f"{path}: the folder holds no files. Give the folder that the harness wrote its results to.")

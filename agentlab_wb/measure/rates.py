@@ -13,7 +13,7 @@ from .intervals import beta_interval, bootstrap_mean, check_level, cluster_mean,
 
 # %% auto #0
 __all__ = ['POLICIES', 'INTERVALS', 'pick_metric', 'with_outcome', 'check_missing', 'status_counts', 'check_cluster',
-           'degenerate_interval', 'success_rate', 'check_scale', 'rate_rows']
+           'degenerate_interval', 'success_rate', 'check_scale', 'rate_rows', 'with_counts']
 
 # %% ../../nbs/measure/01_rates.ipynb #4269ea68
 POLICIES = ("fail", "drop", "error", "bounds")  # what to do with attempts that have no outcome
@@ -142,7 +142,7 @@ def success_rate(runs: pl.DataFrame,                              # a runs table
     options = dict(interval=interval, cluster=cluster, level=level, prior=prior, replicates=replicates, seed=seed)
     rows = rate_rows(used, by, **options)
     if missing == "bounds": rows = _bounded(marked, rows, by, options)
-    return _with_counts(rows, marked, by, metric, missing, level)
+    return with_counts(rows, marked, by, metric, missing, level)
 
 # %% ../../nbs/measure/01_rates.ipynb #e1df8e91
 def check_scale(runs: pl.DataFrame,    # a runs table
@@ -178,7 +178,7 @@ def _bounded(marked: pl.DataFrame, rows: pl.DataFrame, by: list[str], options: d
     return rows.join(best.select(*by, best_upper="upper"), on=by, nulls_equal=True, maintain_order="left").with_columns(
         upper="best_upper", se=pl.lit(None, pl.Float64), method=pl.col("method") + ", worst to best case").drop("best_upper")
 
-def _with_counts(rows: pl.DataFrame, marked: pl.DataFrame, by: list[str], metric: str, missing: str, level: float) -> pl.DataFrame:
+def with_counts(rows: pl.DataFrame, marked: pl.DataFrame, by: list[str], metric: str, missing: str, level: float) -> pl.DataFrame:
     "Put counts by status and the best and worst case beside the estimates. A group with nothing left has a null estimate."
     def case(value, name): return _per_cluster(marked.with_columns(value=value), by, None).group_by(by, maintain_order=True).agg((pl.col("sum").sum() / pl.col("size").sum()).alias(name))
     unknown = marked.group_by(by, maintain_order=True).agg(n_unknown=(~pl.col("known")).sum().cast(pl.Int64))

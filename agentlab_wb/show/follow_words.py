@@ -9,7 +9,7 @@ import polars as pl
 from ..tables import DataError
 from .render import guard
 from .theme import format_level, in_words, shorten, visible
-from .words import _count
+from .theme import format_count
 
 # %% auto #0
 __all__ = ['NOUNS', 'state_sentence', 'changes_sentence', 'running_sentence']
@@ -29,7 +29,7 @@ def state_sentence(kind: str,                          # 'waiting', 'following',
     why = f": {why}{'' if why[-1] in '.!?…' else '.'}" if why else "."
     stays = f" Shown is what was read at {_clock(read_at)}." if read_at else " Nothing has been read yet."
     if kind == "waiting": return f"{'Waiting for results' if read_at else 'Waiting for first results'}{why}{stays if read_at else ''}"
-    if kind == "following": return f"Following; last change read at {_clock(read_at) if read_at else 'no time'}{why}" + (f" The last line of {_count(cut, 'file')} is still being written and is left out." if cut else "")
+    if kind == "following": return f"Following; last change read at {_clock(read_at) if read_at else 'no time'}{why}" + (f" The last line of {format_count(cut, 'file')} is still being written and is left out." if cut else "")
     return f"{'The results can’t be read' if kind == 'error' else 'Following has stopped'} since {_clock(since)}{why}{stays}"
 
 # %% ../../nbs/show/04n_follow_words.ipynb #cf0a28d6
@@ -61,8 +61,8 @@ def running_sentence(frame: pl.DataFrame,  # from `running_rates`
     frame = guard(frame, "running sentence", "level", "unit", "n", "n_waiting", "order", "method")
     if frame["level"].n_unique() != 1: raise DataError("running sentence: the frame holds several levels. Choose one.")
     unit, orders, waiting = frame["unit"][0], set(frame["order"].drop_nulls()), int(frame["n_waiting"].sum())
-    if not orders: return "No agent has an interval yet" + (f": {_count(waiting, 'task')} {'waits' if waiting == 1 else 'wait'} for more attempts." if waiting else ".")
+    if not orders: return "No agent has an interval yet" + (f": {format_count(waiting, 'task')} {'waits' if waiting == 1 else 'wait'} for more attempts." if waiting else ".")
     came = {"started_at": f"{unit} came by the time of their last start", "given": f"{unit} came as they stand in the files", "shuffled": f"{unit} were shuffled, so only the last look counts"}
     order = came[orders.pop()] if len(orders) == 1 else f"{unit} came by the time of their last start where every attempt has one, else as they stand in the files"
     return (f"Intervals are {format_level(frame['level'][0])} confidence sequences: valid however often you look, for each agent alone, if the order in which {unit} come has nothing to do with how they end ({order}). "
-            "They are wider than intervals that are right at one look." + (f" {_count(waiting, 'task')} of an agent {'waits' if waiting == 1 else 'wait'} for more attempts and {'is' if waiting == 1 else 'are'} left out." if waiting else ""))
+            "They are wider than intervals that are right at one look." + (f" {format_count(waiting, 'task')} of an agent {'waits' if waiting == 1 else 'wait'} for more attempts and {'is' if waiting == 1 else 'are'} left out." if waiting else ""))

@@ -17,9 +17,9 @@ from ..tables import DataError
 from .theme import INK, INK_ON_WHITE, label, visible
 
 # %% auto #0
-__all__ = ['MAX_ROWS', 'Provenance', 'UPGRADE_JS', 'FIGURE_CSS', 'guard', 'safe_frame', 'chart_spec', 'provenance_text',
-           'chart_svg', 'chart_png', 'png_text', 'json_for_script', 'chart_html_fragment', 'vega_bundle',
-           'figure_scripts', 'Figure', 'save_figure']
+__all__ = ['MAX_ROWS', 'Provenance', 'VL_VERSION', 'UPGRADE_JS', 'FIGURE_CSS', 'guard', 'safe_frame', 'chart_spec',
+           'provenance_text', 'chart_svg', 'chart_png', 'png_text', 'json_for_script', 'chart_html_fragment',
+           'vega_bundle', 'figure_scripts', 'Figure', 'save_figure']
 
 # %% ../../nbs/show/01_render.ipynb #1d4f6df3
 MAX_ROWS = 5_000  # most rows in one chart
@@ -95,7 +95,7 @@ def provenance_text(provenance: Provenance) -> str:
     if isinstance(provenance, str): return visible(provenance)
     return visible(json.dumps(provenance, ensure_ascii=False, sort_keys=True, default=str))
 
-_VL_VERSION = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])  # what Altair writes, vl-convert must read
+VL_VERSION = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])  # what Altair writes, vl-convert must read
 
 # %% ../../nbs/show/01_render.ipynb #80e4eb7a
 def _own_ids(root: minidom.Element, prefix: str) -> None:
@@ -133,7 +133,7 @@ def chart_svg(chart: alt.TopLevelMixin,          # any Altair chart
     """
     if not (title.strip() and description.strip()): raise DataError("a chart needs a title and a description for readers who don't see it.")
     spec = chart_spec(chart)
-    svg = vl_convert.vegalite_to_svg(spec, vl_version=_VL_VERSION, config={"aria": False}, allowed_base_urls=[])
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=VL_VERSION, config={"aria": False}, allowed_base_urls=[])
     prefix = prefix or "wb" + hashlib.sha256(json.dumps([title, description, spec]).encode()).hexdigest()[:8] + "-"
     document = minidom.parseString(svg.encode())
     _own_ids(document.documentElement, prefix)
@@ -166,7 +166,7 @@ def chart_png(chart: alt.TopLevelMixin,        # any Altair chart
     "Draw a chart on white as PNG, with title, description and provenance in text chunks."
     spec = _on_white(chart_spec(chart))
     spec["config"]["background"] = spec["background"] = "white"
-    png = vl_convert.vegalite_to_png(spec, vl_version=_VL_VERSION, scale=scale, allowed_base_urls=[])
+    png = vl_convert.vegalite_to_png(spec, vl_version=VL_VERSION, scale=scale, allowed_base_urls=[])
     return _add_text(png, dict(Title=visible(title), Description=visible(description, keep="\n"), Provenance=provenance_text(provenance)))
 
 def png_text(png: bytes) -> dict[str, str]:
@@ -208,7 +208,7 @@ def chart_html_fragment(chart: alt.TopLevelMixin,       # any Altair chart
 @cache
 def vega_bundle() -> str:
     "The scripts that make charts interactive: about 0.9 MB, no network, safe inside a `<script>` element. Takes two seconds the first time."
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_VL_VERSION)
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VL_VERSION)
     return re.sub(r"<(?=/script)", r"<\\", bundle, flags=re.I).replace("<!--", r"<\!--")
 
 UPGRADE_JS = """(function () {

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['build_parser', 'main']
+__all__ = ['key_values', 'parse_value', 'one_of', 'build_parser', 'main']
 
 # %% ../../nbs/work/03_cli.ipynb #b71a50fa
-def _pairs(items: Sequence[str], what: str) -> dict[str, str]:
+def key_values(items: Sequence[str], what: str) -> dict[str, str]:
     from agentlab_wb.tables import DataError
     found = {}
     for item in items:
@@ -22,14 +22,14 @@ def _pairs(items: Sequence[str], what: str) -> dict[str, str]:
         found[name] = value
     return found
 
-def _value(text: str):
+def parse_value(text: str):
     try: return json.loads(text)
     except ValueError: return text
 
 def _study(args):
     from agentlab_wb.loaders.core import load
     path = args.path[0] if len(args.path) == 1 else args.path
-    return load(path, format=args.format, name=args.name, strict=args.strict, **{k: _value(v) for k, v in _pairs(args.option, "option").items()})
+    return load(path, format=args.format, name=args.name, strict=args.strict, **{k: parse_value(v) for k, v in key_values(args.option, "option").items()})
 
 # %% ../../nbs/work/03_cli.ipynb #d7f93a79
 def _print_json(value) -> None: print(json.dumps(value, ensure_ascii=True, allow_nan=False, default=str))
@@ -57,8 +57,8 @@ def _lists(items: Sequence[str]) -> dict[str, list]:
     "`judge=gpt-4,claude` as name and values; values with commas in them as a JSON list."
     from agentlab_wb.tables import DataError
     found = {}
-    for name, text in _pairs(items, "grid parameter").items():
-        given = _value(text) if text.startswith("[") else text.split(",")
+    for name, text in key_values(items, "grid parameter").items():
+        given = parse_value(text) if text.startswith("[") else text.split(",")
         if not isinstance(given, list) or not given or "" in given: raise DataError(f"grid parameter {name!r} is {text!r}; wanted values with commas between them, or a JSON list.")
         found[name] = [v if isinstance(v, str) else json.dumps(v) for v in given]
     return found
@@ -95,7 +95,7 @@ def _report(args) -> int:
     from agentlab_wb.work.batch import run_reports
     if args.list: return _list(args)
     if not args.path: raise DataError("report needs a path: agentlab-wb report PATH. What reports there are: agentlab-wb report --list.")
-    run = run_reports(_study(args), args.report, args.out, force=args.force, grid=_lists(args.grid), **_options(args), **_strings(_pairs(args.param, "parameter")))
+    run = run_reports(_study(args), args.report, args.out, force=args.force, grid=_lists(args.grid), **_options(args), **_strings(key_values(args.param, "parameter")))
     _say_run(run, args)
     if args.json: _print_json(_run_json(run))
     return 1 if run.failed else 0
@@ -150,7 +150,7 @@ def _verified(found, update: bool) -> str:
     return f"{what} are as expected." if found.passed else f"Compared {what}: {len(found.differences):,} differences, {len(found.failed):,} failed reports."
 
 # %% ../../nbs/work/03_cli.ipynb #e8100004
-def _one_of(name: str, names, what: str) -> str:
+def one_of(name: str, names, what: str) -> str:
     "The name itself, or an error with the nearest one."
     import difflib
     from agentlab_wb.tables import DataError
@@ -164,8 +164,8 @@ def _runs(args, agents):
     from agentlab_wb.tables import DataError
     study = _study(args)
     if not study.runs.height: raise DataError(f"there are no runs in {study.name!r}.")
-    runs = study.runs if args.benchmark is None else study.runs.filter(study.runs["benchmark"] == _one_of(args.benchmark, study.runs["benchmark"].unique(), "benchmark"))
-    for name in agents: _one_of(name, runs["agent"].unique(), f"agent{' on ' + repr(args.benchmark) if args.benchmark else ''}")
+    runs = study.runs if args.benchmark is None else study.runs.filter(study.runs["benchmark"] == one_of(args.benchmark, study.runs["benchmark"].unique(), "benchmark"))
+    for name in agents: one_of(name, runs["agent"].unique(), f"agent{' on ' + repr(args.benchmark) if args.benchmark else ''}")
     if len(set(agents)) < len(agents): raise DataError(f"agent {agents[0]!r} can't be compared with itself. Name two agents.")
     return runs
 
@@ -324,7 +324,7 @@ def _lab(args) -> int:
     "Load, write the notebook, start Jupyter."
     from agentlab_wb.work import lab
     lab.jupyter_command(Path(), classic=args.classic, port=args.port)   # what is wrong with it is said before anything is written
-    options = {k: _value(v) for k, v in _pairs(args.option, "option").items()}
+    options = {k: parse_value(v) for k, v in key_values(args.option, "option").items()}
     if args.format: options["format"] = args.format
     notebook, found = lab.prepare_lab(args.path, follow=args.follow, **options)
     print(f"{_shown(found)}\nNotebook: {_shown(notebook)}", flush=True)
@@ -439,7 +439,7 @@ def _next_runs(runs, args, texts: list[str]) -> dict:
 def _prices(args) -> dict[str, float] | None:
     "Costs given by hand."
     from agentlab_wb.tables import DataError
-    try: return {k: float(v) for k, v in _pairs(args.cost, "cost").items()} or None
+    try: return {k: float(v) for k, v in key_values(args.cost, "cost").items()} or None
     except ValueError: raise DataError(f"--cost {' '.join(args.cost)}: wanted AGENT=NUMBER.") from None
 
 # %% ../../nbs/work/03_cli.ipynb #6c3457cc

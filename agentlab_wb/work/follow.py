@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 from ..tables import KEYS, TABLES, DataError, LoadError, Study, tables
 from ..loaders.card import SIDECAR
-from ..loaders.core import MAX_FILES, _walk, live_files, load, readers
+from ..loaders.core import MAX_FILES, walk_files, live_files, load, readers
 
 # %% auto #0
 __all__ = ['snapshot', 'State', 'Watch', 'poll', 'start', 'stop', 'changes']
@@ -27,7 +27,7 @@ def snapshot(path: str | Path,                             # a file or folder; i
     "What is there, without reading it. Raises `LoadError` for more files than a study may have."
     root = Path(os.path.abspath(path))
     if not root.exists(): return {}
-    files = [root] if root.is_file() else list(islice(_walk(root, os.path.realpath(root), Counter()), MAX_FILES + 1))
+    files = [root] if root.is_file() else list(islice(walk_files(root, os.path.realpath(root), Counter()), MAX_FILES + 1))
     if len(files) > MAX_FILES: raise LoadError(f"{path}: more than {MAX_FILES:,} files. Follow the folder of one study.")
     stats, start = ((str(file), os.stat(file)) for file in files), len(os.path.join(root.parent if root.is_file() else root, ""))
     return {name[start:]: (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in stats}

@@ -154,10 +154,10 @@ def compare_pairs(runs: pl.DataFrame,                      # a runs table
     Every pair is compared as if it were alone, so its interval does not depend on the others. Raises `DataError` for unknown agents, a pair of one agent, and a pair that stands twice.
     """
     from agentlab_wb.infer.compare import adjust, compare, tasks_to_settle
-    from agentlab_wb.work.cli import _one_of
+    from agentlab_wb.work.cli import one_of
     agents, seen = runs["agent"].unique(), set()
     for a, b in pairs:
-        for name in (a, b): _one_of(name, agents, "agent")
+        for name in (a, b): one_of(name, agents, "agent")
         if a == b: raise DataError(f"agent {a!r} can't be compared with itself. Name two agents.")
         if frozenset((a, b)) in seen: raise DataError(f"the pair {a!r} and {b!r} stands twice; the correction would count it twice.")
         if not _shared(runs, a, b)[0]: raise DataError(f"{a!r} and {b!r} are on no benchmark together.")
@@ -204,14 +204,14 @@ def run_compare(line: str, cell: str | None, names: dict) -> tuple[Shown, pl.Dat
     "What `%compare` and `%%compare` do: what to show, and the frame."
     from agentlab_wb.measure.rates import pick_metric
     from agentlab_wb.show.theme import in_words
-    from agentlab_wb.work.cli import _one_of
+    from agentlab_wb.work.cli import one_of
     args = _compare_parser().parse_intermixed_args(words(line))
     given = args.agents[:1] + args.agents[2:] if len(args.agents) == 3 and args.agents[1] == "vs" else args.agents
     if cell is None and len(given) != 2: raise DataError(f"%compare takes two agents, found {len(given)}: %compare STUDY A B. Names with blanks stand in quotes; several pairs go into a cell: %%compare STUDY.")
     if cell is not None and given: raise DataError("%%compare takes its pairs from the cell, one a line: A vs B.")
     study = find_study(args.study, names)
     if not study.runs.height: raise DataError(f"there are no runs in {study.name!r}.")
-    runs = study.runs if args.benchmark is None else study.runs.filter(study.runs["benchmark"] == _one_of(args.benchmark, study.runs["benchmark"].unique(), "benchmark"))
+    runs = study.runs if args.benchmark is None else study.runs.filter(study.runs["benchmark"] == one_of(args.benchmark, study.runs["benchmark"].unique(), "benchmark"))
     known = runs["agent"].unique().to_list()
     pairs = [tuple(given)] if cell is None else [read_pair(l) for l in cell.splitlines() if l.strip()]
     if not pairs: raise DataError("the cell names no pair. Wanted: A vs B, one pair a line.")
@@ -251,12 +251,12 @@ class Written(Shown):
 
 def run_report(line: str, names: dict) -> Written:
     "What `%report` does."
-    from agentlab_wb.work.cli import _pairs
+    from agentlab_wb.work.cli import key_values
     from agentlab_wb.work.report import ReportError, check_given, find_report, report, reports_for
     args = _report_parser().parse_intermixed_args(words(line))
     study = find_study(args.study, names)
     if args.name is None: raise DataError(f"which report? {study.name!r} has the tables for {', '.join(s.name for s in reports_for(study)) or 'none'}. Example: %report {args.study} leaderboard")
-    given = {k: find_text(v, names) for k, v in _pairs(args.parameters, "parameter").items()}
+    given = {k: find_text(v, names) for k, v in key_values(args.parameters, "parameter").items()}
     check_given(given, spec := find_report(args.name))
     try: made = report(study, spec.name, args.out, force=args.force, **given)
     except ReportError as error: raise DataError(str(error)) from error
@@ -273,14 +273,14 @@ def _study_parser() -> _Parser:
 def run_study(line: str, names: dict) -> tuple[str, Study]:
     "What `%study` does: the name to bind, and the study."
     from agentlab_wb.loaders.core import load
-    from agentlab_wb.work.cli import _pairs, _value
+    from agentlab_wb.work.cli import key_values, parse_value
     args = _study_parser().parse_intermixed_args(words(line))
     if args.target and (len(args.target) != 2 or args.target[0] != "as"): raise DataError(f"found {' '.join(args.target)!r} behind the path; wanted: as NAME. A path with blanks stands in quotes.")
     target = args.target[1] if args.target else "study"
     if not target.isidentifier() or keyword.iskeyword(target): raise DataError(f"{target!r} can't be the name of a variable.")
     held = names.get(args.path) if args.path.isidentifier() else None
     path = held if isinstance(held, (str, os.PathLike)) else args.path
-    return target, load(path, format=args.format, **{k: _value(v) for k, v in _pairs(args.option, "option").items()})
+    return target, load(path, format=args.format, **{k: parse_value(v) for k, v in key_values(args.option, "option").items()})
 
 # %% ../../nbs/work/08_magics.ipynb #de895537
 def _explore_parser() -> _Parser:

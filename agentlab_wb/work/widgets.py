@@ -39,8 +39,8 @@ def _cached(name: str, make: Callable[[], bytes]) -> bytes:
 def vega_module() -> bytes:
     "The Vega scripts as one JavaScript module, about 0.9 MB."
     key = hashlib.sha256(f"{version('vl-convert-python')} {version('altair')} {_EXPORT}".encode()).hexdigest()[:16]
-    from agentlab_wb.show.render import _VL_VERSION
-    return _cached(f"vega-{key}.js", lambda: vl_convert.javascript_bundle(_EXPORT, vl_version=_VL_VERSION).encode())
+    from agentlab_wb.show.render import VL_VERSION
+    return _cached(f"vega-{key}.js", lambda: vl_convert.javascript_bundle(_EXPORT, vl_version=VL_VERSION).encode())
 
 # %% ../../nbs/work/12_widgets.ipynb #9b253461
 _CHART_JS = """
