@@ -38,7 +38,10 @@ def battles() -> Study: return simulate_battles(6, 500, ties=.4, items=60, judge
 def contests() -> Study: return simulate_contests(12, 15, seed=3).study
 
 
-def made(study: Study, view: str, selection: Selection = Selection()):
+EVERYTHING = Selection()
+
+
+def made(study: Study, view: str, selection: Selection = EVERYTHING):
     "A view, and what its code makes in a namespace of its own."
     part, space = narrow(study, selection), dict(study=study)
     shown = VIEWS[view].draw(part)
@@ -257,3 +260,10 @@ def test_many_agents():
     study = Study("many", battles=frame)
     shown = show_view(study, "ladder")
     assert shown.frame.height == 150 and len(shown.pictures[1].keys) <= 25 and any("25 of 150" in b for b in shown.banners)
+
+
+def test_contests_that_separate_nobody_are_counted(contests):
+    tied = contests.contests.with_columns(place=pl.when(pl.col("contest") == pl.col("contest").first()).then(1.).otherwise(pl.col("place").cast(pl.Float64)))
+    shown, space = made(Study("t", contests=tied), "contests")
+    check(shown, space)
+    assert shown.banners[0].startswith("1 contest separates nobody") and shown.frame["n"].max() == 14

@@ -94,11 +94,11 @@ def _best_picture(agents: tuple[str, ...], p: np.ndarray) -> Picture:
     frame = pl.DataFrame(dict(agent=list(agents), p_best=p)).sort("p_best", "agent", descending=[True, False])
     return Picture(best_chart(frame), "best", "agent", "agent", {v: a for a, v in labels(frame["agent"].head(max(2, min(25, int((frame["p_best"] >= .001).sum())))).to_list(), 34).items()})
 
-# %% ../../nbs/work/11g_views_plan.ipynb #4ad32972
+# %% ../../nbs/work/11g_views_plan.ipynb #c8f31777
 def _grid(tasks: int, have: int, needed: int | None) -> list[int]:
     "Numbers of tasks for the curve: from a sixth of the smallest to beyond the largest that matters."
-    low, high = max(2, min(tasks, have) // 6), max(1.5 * tasks, 2. * have, min(1.15 * (needed or 0), 20 * max(tasks, have)), 20)
-    return sorted({tasks, have, *(round(v) for v in np.linspace(low, high, 15))})
+    low, high = max(2, min(tasks, have) // 6), max(1.5 * tasks, 2. * have, min(1.15 * (needed or 0), 8 * max(tasks, have)), 20)
+    return sorted({tasks, have, *(round(v) for v in np.linspace(low, high, 13))})
 
 def _power_part(slice: Slice, runs: pl.DataFrame, pair: tuple[str, str], asked: dict) -> tuple[Picture | None, list[str], list[str], list[str]]:
     "The power curve of two agents with its code, what it says, and what to beware of."
@@ -112,7 +112,8 @@ def _power_part(slice: Slice, runs: pl.DataFrame, pair: tuple[str, str], asked: 
         tries, have = row["attempts"] if assumed.split else 1, row["tasks"]
         grid, differences = _grid(tasks, have, row["tasks_needed"]), [difference, 2 * difference]
         figure = planned_chart(power_curve(assumed, grid, differences, attempts=tries, level=s.level), tasks, have, title=(title := f"Power: {label(pair[0], 20)}, {label(pair[1], 20)}"))
-        power, seen = power_of(assumed, tasks, difference, attempts=tries, level=s.level), detectable_difference(assumed, tasks, attempts=tries, power=WANTED, level=s.level)["difference"][0]
+        power = power_of(assumed, tasks, difference, attempts=tries, level=s.level)
+        seen = remembered(slice, ("detectable", where, pair, tasks), lambda: detectable_difference(assumed, tasks, attempts=tries, power=WANTED, level=s.level)["difference"][0])
     except DataError as error: return None, [], [], [about, f"No power: {error}"]
     code = ["from agentlab_wb import pilot, power_curve", "from agentlab_wb.show.view_charts import planned_chart", f"two = runs.filter(pl.col('agent').is_in({list(pair)!r}))", f"assumed = pilot(two, {pair[0]!r}, {pair[1]!r}, {', '.join(f'{k}={v!r}' for k, v in how.items())})",
             f"curve = power_curve(assumed, {grid!r}, {differences!r}, attempts={tries!r}, level={s.level!r})", f"figure = planned_chart(curve, {tasks!r}, {have!r}, title={title!r})"]
