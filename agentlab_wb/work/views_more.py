@@ -48,7 +48,7 @@ def kept_of(slice: Slice,                # what is looked at
     if slice.selection.agents: every = every.filter(pl.col("agent").is_in(list(slice.selection.agents)))
     return kept_sentence({"task": (runs["task"].n_unique(), every["task"].n_unique()), "attempt": (runs.height, every.height)})
 
-# %% ../../nbs/work/11f_views_more.ipynb #8a4f2288
+# %% ../../nbs/work/11f_views_more.ipynb #7ed44618
 _KNOWN: dict[int, tuple] = {}   # a study's identity -> the study, held weakly, and what was made from its slices
 MOST_KNOWN = 24                 # results kept for one study
 
@@ -68,7 +68,7 @@ def remembered(slice: Slice,                      # what is looked at
     key = (repr(replace(slice.selection, options={}, pair=None)), *name)
     if key not in held:
         held[key] = make()
-        while len(held) > MOST_KNOWN: held.pop(next(iter(held)))
+        while len(held) > MOST_KNOWN: held.pop(next(iter(held)), None)
     return held[key]
 
 # %% ../../nbs/work/11f_views_more.ipynb #c71ab4bf
