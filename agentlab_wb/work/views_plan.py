@@ -94,11 +94,11 @@ def _best_picture(agents: tuple[str, ...], p: np.ndarray) -> Picture:
     frame = pl.DataFrame(dict(agent=list(agents), p_best=p)).sort("p_best", "agent", descending=[True, False])
     return Picture(best_chart(frame), "best", "agent", "agent", {v: a for a, v in labels(frame["agent"].head(max(2, min(25, int((frame["p_best"] >= .001).sum())))).to_list(), 34).items()})
 
-# %% ../../nbs/work/11g_views_plan.ipynb #c8f31777
+# %% ../../nbs/work/11g_views_plan.ipynb #7a2018a4
 def _grid(tasks: int, have: int, needed: int | None) -> list[int]:
     "Numbers of tasks for the curve: from a sixth of the smallest to beyond the largest that matters."
     low, high = max(2, min(tasks, have) // 6), max(1.5 * tasks, 2. * have, min(1.15 * (needed or 0), 8 * max(tasks, have)), 20)
-    return sorted({tasks, have, *(round(v) for v in np.linspace(low, high, 13))})
+    return sorted({tasks, have, *([needed] if needed and low <= needed <= high else []), *(round(v) for v in np.linspace(low, high, 13))})
 
 def _power_part(slice: Slice, runs: pl.DataFrame, pair: tuple[str, str], asked: dict) -> tuple[Picture | None, list[str], list[str], list[str]]:
     "The power curve of two agents with its code, what it says, and what to beware of."
