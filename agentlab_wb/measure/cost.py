@@ -231,7 +231,8 @@ def cost_per_success(runs: pl.DataFrame,                           # a runs tabl
 # %% ../../nbs/measure/15_cost.ipynb #d70ed939
 def _agent_matrices(marked: pl.DataFrame, cluster: str | None) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     "Agents with a cost, and per unit and agent: sum of costs, tasks with a cost, sum of outcomes, tasks."
-    paid, all_ = (_pair_units(marked, cluster, rows) for rows in (pl.col("priced"), pl.lit(True)))
+    all_ = _pair_units(marked, cluster, pl.lit(True))
+    paid = all_ if marked["priced"].all() else _pair_units(marked, cluster, pl.col("priced"))
     agents = sorted(paid["agent"].unique())
     units = all_["__unit"].unique().sort()
     code = lambda column, names: column.cast(pl.Enum(names)).to_physical().to_numpy()

@@ -48,7 +48,7 @@ def kept_of(slice: Slice,                # what is looked at
     if slice.selection.agents: every = every.filter(pl.col("agent").is_in(list(slice.selection.agents)))
     return kept_sentence({"task": (runs["task"].n_unique(), every["task"].n_unique()), "attempt": (runs.height, every.height)})
 
-# %% ../../nbs/work/11f_views_more.ipynb #8a4f2288
+# %% ../../nbs/work/11f_views_more.ipynb #7ed44618
 _KNOWN: dict[int, tuple] = {}   # a study's identity -> the study, held weakly, and what was made from its slices
 MOST_KNOWN = 24                 # results kept for one study
 
@@ -68,7 +68,7 @@ def remembered(slice: Slice,                      # what is looked at
     key = (repr(replace(slice.selection, options={}, pair=None)), *name)
     if key not in held:
         held[key] = make()
-        while len(held) > MOST_KNOWN: held.pop(next(iter(held)))
+        while len(held) > MOST_KNOWN: held.pop(next(iter(held)), None)
     return held[key]
 
 # %% ../../nbs/work/11f_views_more.ipynb #c71ab4bf
@@ -188,7 +188,7 @@ def cost_table(front: pl.DataFrame,    # from `pareto_front`
              Show("On front in", "percent", ("p_front",)), Show("Dominated by", "text", ("dominated_by",)), Show("in", "percent", ("p_dominated",)), Show("Tasks", "count", ("n",)), Show("with cost", "count", ("n_cost",)), Show("Attempts without cost", "count", ("n_cost_missing",)))
     return Table(rows, f"Success and cost on {label(front['benchmark'][0], 60)}", "On front in: share of the resamplings of the tasks in which no other agent costs no more and succeeds no less.", shows)
 
-# %% ../../nbs/work/11f_views_more.ipynb #3e675d44
+# %% ../../nbs/work/11f_views_more.ipynb #5af409fd
 def _cost(slice: Slice) -> Shown:
     "The front of success against cost, and what a success costs."
     s, runs = slice.selection, rated_runs(slice) if slice.runs.height else slice.runs
@@ -201,7 +201,7 @@ def _cost(slice: Slice) -> Shown:
     how = dict(cost=x, metric=s.measured, cluster=cluster, missing="fail" if s.missing == "bounds" else s.missing, level=s.level)
     replicates = USUAL if units <= FEW_TASKS else REPLICATES
     try:
-        front, each = pareto_front(runs, replicates=replicates, **how), cost_per_success(runs, **how)
+        front, each = remembered(slice, ("cost", name, x), lambda: (pareto_front(runs, replicates=replicates, **how), cost_per_success(runs, **how)))
         words = dict(unit=unit, metric="Success rate" if front["metric"][0] == "success" else "Mean score")
         figure = pareto_chart(front, **words)
     except DataError as error: return nothing("cost", "Cost", str(error))

@@ -26,9 +26,9 @@ from .views_runs import rated_runs
 # %% auto #0
 __all__ = ['WANTED', 'MOST_SLIDER', 'MOST_PLANNED', 'PLAN_VIEW', 'VIEWS', 'next_runs_table', 'next_battles_table']
 
-# %% ../../nbs/work/11g_views_plan.ipynb #8758df57
+# %% ../../nbs/work/11g_views_plan.ipynb #48ea69a2
 WANTED = .8            # power
-MOST_SLIDER = 100_000  # tasks that the slider reaches
+MOST_SLIDER = 20_000   # tasks that the slider reaches, or twice those that are there
 MOST_PLANNED = 100     # steps of a plan
 
 def _why_no_plan(study: Study) -> str:
@@ -68,7 +68,7 @@ def _plan_options(slice: Slice) -> tuple[Option, ...]:
     try: runs = rated_runs(slice); pair = _pair(slice, runs) if runs.height else None
     except DataError: pair = None
     have = _shared(runs, pair) if pair else 0
-    sliders = (Option("tasks", "Shared tasks", min(max(have, 2), MOST_SLIDER), low=2, high=MOST_SLIDER, log=True), Option("difference", "Difference (points)", 5., low=.5, high=45., step=.5)) if have > 1 else ()
+    sliders = (Option("tasks", "Shared tasks", max(have, 2), low=2, high=max(MOST_SLIDER, 2 * have), log=True), Option("difference", "Difference (points)", 5., low=.5, high=45., step=.5)) if have > 1 else ()
     return (*benchmark_option(slice), *options, budget, *sliders)
 
 def _chosen(slice: Slice) -> dict:
@@ -94,11 +94,11 @@ def _best_picture(agents: tuple[str, ...], p: np.ndarray) -> Picture:
     frame = pl.DataFrame(dict(agent=list(agents), p_best=p)).sort("p_best", "agent", descending=[True, False])
     return Picture(best_chart(frame), "best", "agent", "agent", {v: a for a, v in labels(frame["agent"].head(max(2, min(25, int((frame["p_best"] >= .001).sum())))).to_list(), 34).items()})
 
-# %% ../../nbs/work/11g_views_plan.ipynb #8f9f74ac
+# %% ../../nbs/work/11g_views_plan.ipynb #7a2018a4
 def _grid(tasks: int, have: int, needed: int | None) -> list[int]:
     "Numbers of tasks for the curve: from a sixth of the smallest to beyond the largest that matters."
-    low, high = max(2, min(tasks, have) // 6), max(1.5 * tasks, 2. * have, min(1.15 * (needed or 0), 20 * max(tasks, have)), 20)
-    return sorted({tasks, have, *(round(v) for v in np.linspace(low, high, 25))})
+    low, high = max(2, min(tasks, have) // 6), max(1.5 * tasks, 2. * have, min(1.15 * (needed or 0), 8 * max(tasks, have)), 20)
+    return sorted({tasks, have, *([needed] if needed and low <= needed <= high else []), *(round(v) for v in np.linspace(low, high, 13))})
 
 def _power_part(slice: Slice, runs: pl.DataFrame, pair: tuple[str, str], asked: dict) -> tuple[Picture | None, list[str], list[str], list[str]]:
     "The power curve of two agents with its code, what it says, and what to beware of."
@@ -112,7 +112,8 @@ def _power_part(slice: Slice, runs: pl.DataFrame, pair: tuple[str, str], asked: 
         tries, have = row["attempts"] if assumed.split else 1, row["tasks"]
         grid, differences = _grid(tasks, have, row["tasks_needed"]), [difference, 2 * difference]
         figure = planned_chart(power_curve(assumed, grid, differences, attempts=tries, level=s.level), tasks, have, title=(title := f"Power: {label(pair[0], 20)}, {label(pair[1], 20)}"))
-        power, seen = power_of(assumed, tasks, difference, attempts=tries, level=s.level), detectable_difference(assumed, tasks, attempts=tries, power=WANTED, level=s.level)["difference"][0]
+        power = power_of(assumed, tasks, difference, attempts=tries, level=s.level)
+        seen = remembered(slice, ("detectable", where, pair, tasks), lambda: detectable_difference(assumed, tasks, attempts=tries, power=WANTED, level=s.level)["difference"][0])
     except DataError as error: return None, [], [], [about, f"No power: {error}"]
     code = ["from agentlab_wb import pilot, power_curve", "from agentlab_wb.show.view_charts import planned_chart", f"two = runs.filter(pl.col('agent').is_in({list(pair)!r}))", f"assumed = pilot(two, {pair[0]!r}, {pair[1]!r}, {', '.join(f'{k}={v!r}' for k, v in how.items())})",
             f"curve = power_curve(assumed, {grid!r}, {differences!r}, attempts={tries!r}, level={s.level!r})", f"figure = planned_chart(curve, {tasks!r}, {have!r}, title={title!r})"]
@@ -144,7 +145,7 @@ def _plan_runs(slice: Slice) -> Shown:
     table = next_runs_table(tries)
     return Shown("plan", pictures[0].figure.title, tuple(pictures), Rows(table, "task", tuple(tries.select("benchmark", "task").iter_rows()), "attempts"), (*said, next_sentence(tries, course)), tuple(b for b in banners if b), "\n".join(code))
 
-# %% ../../nbs/work/11g_views_plan.ipynb #2436fc1e
+# %% ../../nbs/work/11g_views_plan.ipynb #e5280f63
 def _plan_battles(slice: Slice) -> Shown:
     "Which battles teach most, and how sure one is of the leader."
     battles, asked = slice.battles, _chosen(slice)
@@ -153,7 +154,7 @@ def _plan_battles(slice: Slice) -> Shown:
     try:
         known = remembered(slice, ("strengths",), lambda: strengths(battles))
         steps = remembered(slice, ("battles", budget, aim), lambda: next_battles(battles, budget, aim=aim))
-        course, states = remembered(slice, ("outlook", budget, aim), lambda: (expected_course(known, steps), outlook(known, planned(known, steps), draws=100)))
+        course, states = remembered(slice, ("outlook", budget, aim), lambda: (expected_course(known, steps), outlook(known, planned(known, steps))))
     except DataError as error: return nothing("plan", "What to run next", str(error))
     best, table = _best_picture(known.agents, p_best(known)), next_battles_table(steps)
     pictures = (best, Picture(plan_chart(course), "course"))
