@@ -13,7 +13,7 @@ from .theme import ORANGE, format_level, format_number, label
 from ..tables import DataError
 
 # %% auto #0
-__all__ = ['MOST_ROWS', 'board_rows', 'board_names', 'board_chart', 'against_chart']
+__all__ = ['MOST_ROWS', 'board_rows', 'board_names', 'board_chart', 'against_rows', 'against_chart']
 
 # %% ../../nbs/show/02t_published_charts.ipynb #8660f9a3
 MOST_ROWS = 40   # rows of one chart; the table has all
@@ -43,7 +43,11 @@ def board_chart(frame: pl.DataFrame,             # from `board_rows`, one benchm
     side = drawn.with_columns(side=pl.Series([None if n is None else f"n = {n:,}" for n in drawn["n"]], dtype=pl.String))
     return estimates_chart(side, ("agent", "split", "source"), title=title or f"{metric} on {label(rows['benchmark'][0], 40)}, as published", axis=axis, kind="percent" if share else "number", side="side", within=(0, 100) if share else None, notes=notes)
 
-# %% ../../nbs/show/02t_published_charts.ipynb #85d90541
+# %% ../../nbs/show/02t_published_charts.ipynb #b523dfae
+def against_rows(frame: pl.DataFrame) -> pl.DataFrame:   # from `compare_published`
+    "Agents in the order of the chart: those that differ first, by how much, then by rate."
+    return frame.sort("agrees", pl.col("difference").abs(), "ours", "agent", descending=[False, True, True, False])
+
 def against_chart(frame: pl.DataFrame,             # from `compare_published` with lower, upper, level, n and method of our rates; one source and benchmark
                   *, title: str | None = None,     # of the chart
                  ) -> Figure:                      # chart with title and alt text
@@ -51,7 +55,7 @@ def against_chart(frame: pl.DataFrame,             # from `compare_published` wi
     rows = guard(frame, "chart of published rates", "source", "benchmark", "agent", "metric", "published", "ours", "difference", "agrees", "lower", "upper", "level", "n", most=None)
     for column in ("benchmark", "source"):
         if rows[column].n_unique() > 1: raise DataError(f"chart of published rates: {rows[column].n_unique()} values of {column!r}; one is wanted. Filter the frame first.")
-    rows = rows.with_columns(estimate=pl.col("ours") / 100).sort("agrees", pl.col("difference").abs(), "ours", "agent", descending=[False, True, True, False])
+    rows = against_rows(rows.with_columns(estimate=pl.col("ours") / 100))
     drawn = rows.head(MOST_ROWS)
     drawn = drawn.with_columns(side=pl.Series(["equal" if a else f"published {format_number(-d / 100, 'points', sign=True)}" for a, d in drawn.select("agrees", "difference").rows()], dtype=pl.String))
     wrong, level = rows.filter(~pl.col("agrees")).height, format_level(rows["level"][0])
