@@ -13,7 +13,12 @@ from .words import _count, interval_text
 # %% auto #0
 __all__ = ['board_sentence', 'tried_sentence', 'error_sentence']
 
-# %% ../../nbs/show/04r_board_words.ipynb #26683c49
+# %% ../../nbs/show/04r_board_words.ipynb #3f001150
+def _number(row: dict, kind: str) -> str:
+    "A published number with its interval; one that the board gives has the board's level, which is not known here."
+    text = interval_text(row["estimate"], row["lower"], row["upper"], row["level"], kind)
+    return text.replace(f"{format_level(row['level'])} interval", "published interval") if (row.get("method") or "").startswith("interval as published") else text
+
 def board_sentence(rows: pl.DataFrame,   # from `board_rows`, one benchmark and metric
                   ) -> str:              # two sentences
     "The first number of a board with its interval, whose intervals reach it, and how many numbers carry one. Overlap of intervals is no test, and is said so."
@@ -21,7 +26,7 @@ def board_sentence(rows: pl.DataFrame,   # from `board_rows`, one benchmark and 
     first, known = rows.row(0, named=True), rows.filter(pl.col("lower").is_not_null() & pl.col("upper").is_not_null())
     less, kind = bool((rows["higher_is_better"] == False).any()), "percent" if rows["rate"].all() else "number"  # noqa: E712
     top = rows.filter(pl.col("estimate") == first["estimate"])["agent"].unique(maintain_order=True).to_list()
-    said = f"The {'lowest' if less else 'highest'} of {_count(rows.height, 'published number')} ({label(first['metric'])}) on {label(first['benchmark'], 60)} is {interval_text(first['estimate'], first['lower'], first['upper'], first['level'], kind)}, of {in_words(top)}."
+    said = f"The {'lowest' if less else 'highest'} of {_count(rows.height, 'published number')} ({label(first['metric'])}) on {label(first['benchmark'], 60)} is {_number(first, kind)}, of {in_words(top)}."
     if not known.height: return f"{said} No number carries an interval, so which differences are more than chance can't be told."
     reach = 0 if first["lower"] is None else known.filter(pl.col("estimate") != first["estimate"]).filter((pl.col("lower") <= first["upper"]) if less else (pl.col("upper") >= first["lower"])).height
     more = f" {_count(reach, 'other')} {'has an interval' if reach == 1 else 'have intervals'} that meet{'s' * (reach == 1)} it; that is no test." if first["lower"] is not None and rows.height > 1 else ""

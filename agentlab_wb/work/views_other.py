@@ -134,13 +134,11 @@ def _errors(part: pl.DataFrame, scores: pl.DataFrame | None, level: float) -> pl
     if mine is not None and not mine.height: mine = None
     return error_curve(standardized_errors(part, mine), part, level=level)
 
-# %% ../../nbs/work/11i_views_other.ipynb #fe37a540
-_NAMED = lambda frame: {shown: name for shown, name in zip(short_names(dict.fromkeys(sorted(condition_name(a, p) for a, p in frame.select("agent", "prior_given").rows())), 40).values(), _agents_of(frame))}
-
-def _agents_of(frame: pl.DataFrame) -> list[str]:
-    "Agents in the order of the sorted names of their conditions."
+# %% ../../nbs/work/11i_views_other.ipynb #dea8d150
+def _condition_keys(frame: pl.DataFrame) -> dict[str, str]:
+    "Names on a chart of several conditions, and the agents behind them."
     of = {condition_name(a, p): a for a, p in frame.select("agent", "prior_given").rows()}
-    return [of[n] for n in sorted(of)]
+    return {shown: of[name] for name, shown in short_names(sorted(of), 40).items()}
 
 def _some(frame: pl.DataFrame, most: int) -> tuple[pl.DataFrame, int]:
     "Rows of the first agents and conditions, and how many others there are."
@@ -162,7 +160,7 @@ def condition_table(frame: pl.DataFrame) -> Table:   # from `conditions`
     used = tuple(s for s in INFORMATION_SHOWS if frame.height == 0 or s.columns[0] == "condition" or named[s.columns[0]].count())
     return Table(named, f"Experiments in {label(frame['environment'][0], 30)}, {label(frame['goal'][0], 30)}", "Means over series. Error: 0 is a predictor that saw nothing. Regret as the files report it.", used)
 
-# %% ../../nbs/work/11i_views_other.ipynb #6986c2d9
+# %% ../../nbs/work/11i_views_other.ipynb #75b9f2cc
 _LINES = dict(errors="figure = error_chart(errors)", allowed="figure = measure_chart(information_summary(series, measures=('valid',), level={level!r}), axis='Experiments allowed (%)', title='Experiments that the world allowed')",
               share="figure = measure_chart(information_summary(series, measures=('share',), level={level!r}))", regret="figure = measure_chart(published_regret(part, level={level!r}).with_columns(measure=pl.lit('regret')), axis='Reported regret (nats)', percent=False, title='Regret as reported')")
 
@@ -187,7 +185,7 @@ def _information(slice: Slice) -> Shown:
     summary = information_summary(series, measures=("valid", "share"), level=s.level)
     share, valid = (summary.filter(pl.col("measure") == m) for m in ("share", "valid"))
     if found is not None:
-        said.append(judged_sentence(series))
+        said = [f"{label(world, 40)}, {label(goal, 40)}: {judged_sentence(series)}"]
         if share["estimate"].count():
             said.append(share_sentence(share))
             pictures.append(Picture(measure_chart(share), "share", "agent", "row", _measure_keys(share.filter(pl.col("estimate").is_not_null()))))
@@ -196,7 +194,7 @@ def _information(slice: Slice) -> Shown:
     if errors.height:
         drawn, left = _some(errors, MOST_LINES)
         if left: notes.append(f"Errors of {MOST_LINES} agents and conditions are drawn; the table has all {left + MOST_LINES}.")
-        pictures.append(Picture(error_chart(drawn), "errors", "agent", "condition", _NAMED(drawn)))
+        pictures.append(Picture(error_chart(drawn), "errors", "agent", "condition", _condition_keys(drawn)))
         said += [error_sentence(r) for _, g in list(drawn.sort("number").group_by("agent", "prior_given", maintain_order=True))[:4] for r in [g.row(-1, named=True)]]
     if (valid["estimate"] < 1).any(): pictures.append(Picture(measure_chart(valid, axis="Experiments allowed (%)", title="Experiments that the world allowed"), "allowed", "agent", "row", _measure_keys(valid)))
     regret = published_regret(part, level=s.level)
@@ -226,17 +224,23 @@ def information_of(part: pl.DataFrame) -> pl.DataFrame | None:
 
 INFORMATION_VIEW = View("information", "Experiments", "What were the chosen experiments worth?", needs_table("experiments"), _information, _information_options)
 
-# %% ../../nbs/work/11i_views_other.ipynb #9334a2c7
+# %% ../../nbs/work/11i_views_other.ipynb #9194d2d3
 ALL_SPLITS = "(all)"
 
 def is_catalogue(scores: pl.DataFrame) -> bool:
     "Are these claims with names and kinds, as the catalogue of the literature has them?"
     return {"claim_id", "shape"} <= set(scores.columns)
 
+def _benchmarks(slice: Slice) -> list[str]:
+    "Benchmarks of the published numbers: those with most attempts in the runs first, then those with most agents."
+    counts = slice.scores.group_by("benchmark").agg(agents=pl.col("agent").n_unique())
+    tried = slice.runs.group_by("benchmark").agg(tried=pl.len()) if slice.runs.height else counts.select("benchmark", tried=pl.lit(0))
+    return counts.join(tried, on="benchmark", how="left").sort(pl.col("tried").fill_null(0), "agents", "benchmark", descending=[True, True, False])["benchmark"].to_list()
+
 def _metrics(part: pl.DataFrame) -> list[str]:
-    "Metrics of a benchmark: rates first, each kind as it first stands in the files."
-    order = part.with_row_index("at").group_by("metric").agg(pl.col("at").min(), rate=(pl.col("unit").is_in(list(RATE_UNITS)).fill_null(False).any() if "unit" in part.columns else pl.lit(False)))
-    return order.sort("rate", "at", descending=[True, False])["metric"].to_list()
+    "Metrics of a benchmark: rates first, then those with most numbers."
+    order = part.group_by("metric").agg(k=pl.len(), rate=(pl.col("unit").is_in(list(RATE_UNITS)).fill_null(False).any() if "unit" in part.columns else pl.lit(False)))
+    return order.sort("rate", "k", "metric", descending=[True, True, False])["metric"].to_list()
 
 def _splits(part: pl.DataFrame) -> list[str]:
     "Parts of a benchmark, those with most numbers first, and the choice of all of them; nothing where there is one."
@@ -246,7 +250,7 @@ def _splits(part: pl.DataFrame) -> list[str]:
 def _published_options(slice: Slice) -> tuple[Option, ...]:
     scores = slice.scores
     if not scores.height or is_catalogue(scores): return ()
-    names, options = scores.group_by("benchmark").len().sort("len", "benchmark", descending=[True, False])["benchmark"].to_list(), []
+    names, options = _benchmarks(slice), []
     first = Option("benchmark", "Benchmark", names[0], tuple(names), scope="shared", text=label)
     if len(names) > 1: options.append(first)
     part = scores.filter(pl.col("benchmark") == chosen(slice, "published", first))
@@ -271,8 +275,10 @@ def counted_beside(runs: pl.DataFrame,       # a runs table
     "Published rates of one benchmark beside those of its instances with intervals; missing outcomes count as failures, as boards have them. Without rows where there is nothing to compare."
     mine = runs.filter(pl.col("benchmark").is_in(part["benchmark"].unique().implode()) & pl.col("agent").is_in(part["agent"].unique().implode())) if runs.height else runs
     if not mine.height or not part.height or "unit" not in part.columns or not rateable_benchmarks(mine) or not part["unit"].is_in(list(_COMPARED)).all(): return pl.DataFrame()
+    once = part.filter(pl.len().over("source", "agent") == 1)   # several numbers of one agent are of its single runs; the instances give the rate of all
+    if not once.height: return pl.DataFrame()
     rates = success_rate(mine, missing="fail", level=level)
-    found = compare_published(rates, part, part["metric"][0])
+    found = compare_published(rates, once, part["metric"][0])
     return against_rows(found.join(rates.select("benchmark", "agent", "lower", "upper", "level", "n", "method"), on=["benchmark", "agent"], how="left", maintain_order="left"))
 
 _COMPARED = ("percent", "share")
@@ -292,11 +298,11 @@ def beside_table(rows: pl.DataFrame) -> Table:   # from `counted_beside`
     shown = rows.with_columns(low=100 * pl.col("lower"), high=100 * pl.col("upper"), equal=pl.col("agrees").replace_strict({True: "yes", False: "no"}, return_dtype=pl.String))
     return Table(shown, f"Published and counted: {label(rows['benchmark'][0], 40)}", f"From … to: {format_level(rows['level'][0])} interval of the instances' rate. Equal: at the published number of decimals. Missing outcomes count as failures.", BESIDE_SHOWS)
 
-# %% ../../nbs/work/11i_views_other.ipynb #be0580c3
+# %% ../../nbs/work/11i_views_other.ipynb #9ee81ccf
 def _board(slice: Slice) -> Shown:
     "A board of one benchmark and metric, beside the instances where there are any."
     s, scores, pick = slice.selection, slice.scores, {o.name: chosen(slice, "published", o) for o in _published_options(slice)}
-    benchmark = pick.get("benchmark", scores.group_by("benchmark").len().sort("len", "benchmark", descending=[True, False])["benchmark"][0])
+    benchmark = pick.get("benchmark", _benchmarks(slice)[0])
     metric = pick.get("metric", _metrics(scores.filter(pl.col("benchmark") == benchmark))[0])
     split = pick.get("split", ALL_SPLITS)
     part = board_part(scores, benchmark, metric, split)
@@ -308,7 +314,8 @@ def _board(slice: Slice) -> Shown:
         pictures.append(Picture(against_chart(first), "against", "agent", "label", dict(zip(row_names(first.head(MOST_ROWS), ("agent",)), first["agent"]))))
         said += [published_sentence(beside.filter(pl.col("source") == x)) for x in sources]
         if len(sources) > 1: notes.append(f"The picture is of {label(sources[0])}; the table has all {len(sources):,} sources.")
-        if (gone := rows["agent"].n_unique() - beside["agent"].n_unique()): notes.append(f"{gone:,} published agents have no instances here, and are on the board only.")
+        if not beside["agrees"].all(): notes.append("A published metric that is about some of the tasks only, or gives partial credit, differs from the rate of the instances without being wrong.")
+        if (gone := rows["agent"].n_unique() - beside["agent"].n_unique()): notes.append(f"{gone:,} published agents have no instances here or stand several times, and are on the board only.")
     drawn = rows.head(MOST_ROWS).filter(pl.col("estimate").is_not_null())
     pictures.append(Picture(board_chart(rows), "board", "agent", "label", dict(zip(board_names(drawn), drawn["agent"])), ("x",)))
     if rows["agent"].n_unique() < rows.height: notes.append(f"{rows.height:,} numbers are about {rows['agent'].n_unique():,} agents: some stand more than once (other sources, dates or parts).")
