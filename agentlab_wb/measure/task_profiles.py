@@ -73,7 +73,7 @@ def _shares(Y: np.ndarray, level: float) -> dict[str, np.ndarray]:
     student = lambda v: np.where(flat, np.nan, np.clip(v, 0, 1))
     return dict(solved=mean, solved_lower=np.where(plain, low, student(mean - half)), solved_upper=np.where(plain, high, student(mean + half)), n=n)
 
-# %% ../../nbs/measure/10f_task_profiles.ipynb #9c749999
+# %% ../../nbs/measure/10f_task_profiles.ipynb #27b477eb
 PROFILES = ("benchmark", "task", "solved", "solved_lower", "solved_upper", "estimate", "lower", "upper", "level", "n", "n_complete", "solvers", "alone", "own", "spread", "n_attempts", "n_unknown", "median_cost_usd", "median_steps", "metric", "empty")
 
 def task_profiles(runs: pl.DataFrame,                     # runs of one benchmark
@@ -85,7 +85,7 @@ def task_profiles(runs: pl.DataFrame,                     # runs of one benchmar
     """Difficulty and discrimination of every task, and who solves it, in one pass.
 
     Columns: benchmark, task, solved (mean outcome over the agents that tried it) with solved_lower and solved_upper, estimate (discrimination: correlation with the other tasks, −1…1) with lower and upper (Fisher's z), level,
-    n (agents that tried it), n_complete (agents behind the discrimination; 0: none has one), solvers (agents that solved it at least once; null for scores), alone (the only one), own (mean outcome of `agents`), spread
+    n (agents that tried it), n_complete (agents behind the discrimination; 0: none has one), solvers (agents that solved it at least once; null for scores), alone (the only one, of two or more that tried it), own (mean outcome of `agents`), spread
     (standard deviation of their means: 0 where they agree), n_attempts and n_unknown, median_cost_usd, median_steps (all of `agents`; null where not recorded), metric, empty (what was left out where cells are empty: 'tasks' or 'agents').
     Tasks that nobody or everybody solves have no discrimination. Equal to `item_analysis` with the same `empty`, without its test. Raises `DataError` for several benchmarks, nothing to count, or agents that are not there.
     """
@@ -106,7 +106,7 @@ def _solvers(Y: np.ndarray, names: pl.Series, metric: str) -> dict:
     solved = np.nan_to_num(Y) > 0
     count, first = solved.sum(axis=0), solved.argmax(axis=0)
     if metric != "success": return dict(solvers=pl.Series([None] * len(count), dtype=pl.Int64), alone=pl.Series([None] * len(count), dtype=pl.String))
-    return dict(solvers=count, alone=pl.Series([names[int(f)] if c == 1 else None for c, f in zip(count, first)], dtype=pl.String))
+    return dict(solvers=count, alone=pl.Series([names[int(f)] if c == 1 and n > 1 else None for c, f, n in zip(count, first, (~np.isnan(Y)).sum(axis=0))], dtype=pl.String))
 
 def _chosen(Y: np.ndarray) -> dict[str, np.ndarray]:
     "Mean and spread over the agents looked at."
@@ -120,15 +120,16 @@ def _counts(every: pl.DataFrame) -> pl.DataFrame:
     there = lambda c: pl.col(c).median().cast(pl.Float64) if c in every.columns else pl.lit(None, pl.Float64)
     return every.group_by("task").agg(n_attempts=pl.len().cast(pl.Int64), n_unknown=(~pl.col("known")).sum().cast(pl.Int64), median_cost_usd=there("cost_usd"), median_steps=there("steps"))
 
-# %% ../../nbs/measure/10f_task_profiles.ipynb #323b2da0
+# %% ../../nbs/measure/10f_task_profiles.ipynb #b4eda36b
 def telling_tasks(profiles: pl.DataFrame,   # from `task_profiles`
                   most: int = 60,           # how many to keep
-                  *, by: str = "spread",    # 'spread': where the agents looked at disagree; 'estimate': highest discrimination
+                  *, by: str = "spread",    # 'spread': where the agents looked at disagree; 'index': highest discrimination × spread
                  ) -> pl.DataFrame:         # rows that stay, easiest first
     "The tasks on which agents differ most or that separate best, sorted by difficulty. Raises `DataError` for another `by`."
-    if by not in ("spread", "estimate"): raise DataError(f"by is {by!r}; wanted 'spread' or 'estimate'.")
-    first, second = (by, "estimate") if by == "spread" else (by, "spread")
-    return profiles.sort(first, second, "task", descending=[True, True, False], nulls_last=True).head(most).sort("solved", "task", descending=[True, False], nulls_last=True)
+    if by not in ("spread", "index"): raise DataError(f"by is {by!r}; wanted 'spread' or 'index'.")
+    index = (pl.col("estimate") * pl.col("spread")).round(12)
+    keys = [pl.col("spread").round(12), index] if by == "spread" else [index, pl.col("spread").round(12)]
+    return profiles.sort(*keys, "task", descending=[True, True, False], nulls_last=True).head(most).sort("solved", "task", descending=[True, False], nulls_last=True)
 
 def thinned(profiles: pl.DataFrame,   # from `task_profiles`
             most: int = 1_000,        # how many to keep

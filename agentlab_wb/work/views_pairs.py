@@ -179,7 +179,7 @@ pairs, order = compare(runs, {code}), agent_order(runs, metric={s.measured!r}, m
     keys = tuple(table.frame.select("agent_a", "agent_b").iter_rows())
     return Shown("pairwise", title, pictures, Rows(table, "pair", keys, "pairwise"), tuple(said), tuple(filter(None, banners)), lines)
 
-# %% ../../nbs/work/11b_views_pairs.ipynb #2573ac08
+# %% ../../nbs/work/11b_views_pairs.ipynb #723363f6
 def _why_no_pair(study: Study) -> str:
     if not study.runs.height: return "it needs a runs table, which this study does not have."
     good = study.runs.filter(pl.col("benchmark").is_in(rateable_benchmarks(study.runs))).group_by("benchmark").agg(n=pl.col("agent").n_unique())
@@ -189,11 +189,15 @@ def _pairwise(slice: Slice) -> Shown:
     "One pair in full, or all pairs."
     runs = rated_runs(slice)
     if not runs.height: return nothing("pairwise", "Is it real?", "Nothing is left: no attempt fits the selection, or the benchmark's scores have a range of their own. Choose another benchmark or fewer filters.")
-    names, pair, where = set(runs["agent"].unique()), _pair_of(slice, runs), label(runs["benchmark"][0], 60)
-    if pair and (lost := [a for a in pair if a not in names]): return nothing("pairwise", "Is it real?", f"{label(lost[0])} has no attempt on {where} in this selection. Choose another pair, another benchmark or fewer filters.")
-    if len(names) < 2: return nothing("pairwise", "Is it real?", f"One agent is left on {where}, and a comparison needs two. Select another agent, or none.")
-    try: return _one_pair(slice, runs, *pair) if pair else _all_pairs(slice, runs)
+    try: return _pair_or_pairs(slice, runs)
     except DataError as error: return nothing("pairwise", "Is it real?", str(error))
+
+def _pair_or_pairs(slice: Slice, runs: pl.DataFrame) -> Shown:
+    names, where = set(runs["agent"].unique()), label(runs["benchmark"][0], 60)
+    if len(names) < 2: return nothing("pairwise", "Is it real?", f"One agent is left on {where}, and a comparison needs two. Select another agent, or none.")
+    pair = _pair_of(slice, runs)
+    if pair and (lost := [a for a in pair if a not in names]): return nothing("pairwise", "Is it real?", f"{label(lost[0])} has no attempt on {where} in this selection. Choose another pair, another benchmark or fewer filters.")
+    return _one_pair(slice, runs, *pair) if pair else _all_pairs(slice, runs)
 
 PAIRWISE = View("pairwise", "Is it real?", "Which agents really differ, and what could these tasks have shown?", _why_no_pair, _pairwise, _options)
 VIEWS = (PAIRWISE,)

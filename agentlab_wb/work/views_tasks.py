@@ -55,20 +55,20 @@ def profiles_table(profiles: pl.DataFrame,      # from `task_profiles`, in the o
     known = [s for s in shows if not profiles.height or profiles[s.columns[0]].count()]
     return Table(profiles, "Tasks", "Discrimination: correlation of solving the task with the other tasks, among agents; each interval by itself.", tuple(known))
 
-# %% ../../nbs/work/11c_views_tasks.ipynb #0f707a2e
+# %% ../../nbs/work/11c_views_tasks.ipynb #dc0899bb
 def matrix_of(runs: pl.DataFrame,           # runs of the agents looked at, one benchmark
               profiles: pl.DataFrame,       # from `task_profiles`, the tasks that are left
-              *, by: str = "estimate",      # see `telling_tasks`
+              *, by: str = "index",      # see `telling_tasks`
               metric: str | None = None,    # 'success' or 'score'
               missing: str = "fail",        # attempts without an outcome
              ) -> Figure:                   # from `solved_chart`
     "Who solves what, of the most telling tasks and the best agents."
     tasks, agents = telling_tasks(profiles, MOST_CELLS, by=by)["task"].to_list(), agent_order(runs, metric=metric, missing=missing)
     cells = task_cells(runs.filter(pl.col("agent").is_in(agents[:MOST_CELLS]) & pl.col("task").is_in(tasks)), metric=metric, missing=missing)
-    why = "Drawn are those on which the agents differ most" if by == "spread" else "Drawn are those with the highest discrimination"
+    why = "Drawn are those on which the agents differ most" if by == "spread" else "Drawn are those that separate the agents best (discrimination × spread)"
     return solved_chart(cells, tasks, agents[:MOST_CELLS], left_out=(max(0, len(agents) - MOST_CELLS), profiles.height - len(tasks)), why=why, title=f"Who solves what: {label(runs['benchmark'][0], 50)}")
 
-# %% ../../nbs/work/11c_views_tasks.ipynb #d6ad9dbd
+# %% ../../nbs/work/11c_views_tasks.ipynb #7a0464a3
 def _judges(slice: Slice, runs: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     "Runs that say how hard a task is, and the lines that make them."
     s, name = slice.selection, runs["benchmark"][0]
@@ -93,7 +93,7 @@ def _task_view(slice: Slice, runs: pl.DataFrame) -> Shown:
     profiles = task_profiles(everyone, agents=beside, metric=s.measured, missing=missing, level=s.level)
     left = sorted_tasks(profiles, order, solved)
     if not left.height: return nothing("tasks", f"Tasks of {label(name, 60)}", f"No task of {label(name, 60)} is solved by {SOLVED[solved]} of the selected agents. Choose another 'Solved by'.")
-    by = "spread" if len(set(s.agents)) > 1 or not left["estimate"].count() else "estimate"
+    by = "spread" if len(set(s.agents)) > 1 or not left["estimate"].count() else "index"
     table = profiles_table(left, len(mine) if beside else None)
     pictures, made = _task_pictures(slice, runs, left, by, missing)
     banners = [judged_sentence(len(mine), judges), *discrimination_notes(profiles), *unknown_banner(runs, s), *narrowed_banner(slice, runs), *([f"Listed: {left.height:,} of {profiles.height:,} tasks, solved by {SOLVED[solved]} of the selected agents."] if solved != "any" else [])]
