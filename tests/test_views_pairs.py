@@ -19,8 +19,8 @@ MINE = ("pairwise", "tasks", "attempts")
 SELECTIONS = [
     Selection(), Selection(agents=("agent-2",)), Selection(agents=("agent-4", "agent-1")), Selection(pair=("agent-3", "agent-5")), Selection(where={"category": ("easy",)}),
     Selection(missing="drop", level=.8), Selection(missing="bounds"), Selection(missing="error"), Selection(metric="score"), Selection(options={"shared.benchmark": "other"}),
-    Selection(options={"pairwise.against": "agent-2", "pairwise.correction": "none", "pairwise.cluster": False, "tasks.order": "discriminating", "tasks.solved": "some", "tasks.pick": "agent", "attempts.order": "outcome", "attempts.keep": "failed"}),
-    Selection(options={"pairwise.correction": "by", "pairwise.cluster": True, "tasks.order": "disagreement", "tasks.solved": "nobody", "attempts.order": "steps", "attempts.keep": "missing"}),
+    Selection(options={"pairwise.against": "agent-2", "pairwise.correction": "none", "shared.cluster": False, "tasks.order": "discriminating", "tasks.solved": "some", "tasks.pick": "agent", "attempts.order": "outcome", "attempts.keep": "failed"}),
+    Selection(options={"pairwise.correction": "by", "shared.cluster": True, "tasks.order": "disagreement", "tasks.solved": "nobody", "attempts.order": "steps", "attempts.keep": "missing"}),
     Selection(agents=("nobody",)), Selection(where={"category": ("nowhere",)}), Selection(pair=("agent-1", "nobody")),
 ]
 
@@ -75,7 +75,7 @@ def test_row_order_changes_nothing(study, view):
 
 
 def test_all_pairs_are_those_of_compare(study):
-    selection = Selection(where={"category": ("hard",), "benchmark": ("simulated",)}, level=.9, missing="drop", options={"pairwise.correction": "bh", "pairwise.cluster": False})
+    selection = Selection(where={"category": ("hard",), "benchmark": ("simulated",)}, level=.9, missing="drop", options={"pairwise.correction": "bh", "shared.cluster": False})
     shown = show_view(study, "pairwise", selection)
     truth = compare(study.runs.filter((pl.col("category") == "hard") & (pl.col("benchmark") == "simulated")), correction="bh", level=.9, missing="drop")
     both = shown.frame.join(pl.concat([truth, truth.rename({"agent_a": "agent_b", "agent_b": "agent_a"}).with_columns(estimate=-pl.col("estimate"), lower=-pl.col("upper"), upper=-pl.col("lower"))], how="diagonal"), on=["agent_a", "agent_b"], suffix="_true")
@@ -90,7 +90,7 @@ def test_clusters_are_used_where_they_are_many(study):
     shown = show_view(study, "pairwise")
     truth = compare(study.runs.filter(pl.col("benchmark") == "simulated"), cluster="cluster")
     assert np.allclose(shown.frame["p"].sort(), truth["p"].sort()) and any(b.startswith("Errors are by 14 clusters") for b in shown.banners)
-    off = show_view(study, "pairwise", Selection(options={"pairwise.cluster": False}))
+    off = show_view(study, "pairwise", Selection(options={"shared.cluster": False}))
     assert any("taken as independent" in b for b in off.banners) and not np.allclose(off.frame["p"].sort(), truth["p"].sort())
 
 
@@ -102,14 +102,14 @@ def test_neighbours_are_neighbours_on_the_leaderboard(study):
 
 def test_one_pair_in_full(study):
     runs = study.runs.filter((pl.col("benchmark") == "simulated") & pl.col("agent").is_in(["agent-4", "agent-1"]))
-    shown = show_view(study, "pairwise", Selection(agents=("agent-4", "agent-1"), options={"pairwise.cluster": False}))
+    shown = show_view(study, "pairwise", Selection(agents=("agent-4", "agent-1"), options={"shared.cluster": False}))
     row = compare(runs).row(0, named=True)
     assert row["agent_a"] == "agent-1" and shown.title.startswith("agent-4 − agent-1")   # as selected
     assert f"{row['only_b']} are solved by agent-4 only and {row['only_a']} by agent-1 only" in " ".join(shown.sentences)
     assert shown.frame.height == row["only_a"] + row["only_b"] == sum(abs(r) > 0 for r in task_differences(runs, "agent-1", "agent-4")["difference"])
     assert shown.rows.keys[0] == ("simulated", shown.frame["task"][0]) and shown.rows.opens == "attempts"
     assert not any("corrected over" in b for b in shown.banners)
-    among = show_view(study, "pairwise", Selection(pair=("agent-4", "agent-1"), options={"pairwise.cluster": False}))
+    among = show_view(study, "pairwise", Selection(pair=("agent-4", "agent-1"), options={"shared.cluster": False}))
     assert any("over 21 pairs" in b for b in among.banners) and "over all 21 pairs" in among.sentences[-1]
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 import numpy as np
 import polars as pl
-from .groups import _matrix
-from ..measure.rates import _check_missing, pick_metric, with_outcome
+from .groups import outcome_matrix
+from ..measure.rates import check_missing, pick_metric, with_outcome
 from ..tables import DataError
 
 # %% auto #0
@@ -37,10 +37,10 @@ def agent_order(runs: pl.DataFrame,             # runs of one benchmark
                 missing: str = "fail",          # attempts without an outcome: fail, drop, error
                ) -> list[str]:                  # highest mean first
     "Agents as on the leaderboard: by mean over tasks of the mean over attempts, equal ones by name. Faster than `success_rate`, without intervals."
-    used = _check_missing(with_outcome(runs, pick_metric(runs, metric)), "fail" if missing == "bounds" else missing)
+    used = check_missing(with_outcome(runs, pick_metric(runs, metric)), "fail" if missing == "bounds" else missing)
     names = sorted(used["agent"].unique())
     if not names: return sorted(runs["agent"].unique())
-    Y, M, _ = _matrix(used, names)
+    Y, M, _ = outcome_matrix(used, names)
     means = (Y.sum(axis=0) / M.sum(axis=0)).round(12)
     left = set(runs["agent"].unique()) - set(names)   # all attempts dropped
     return [names[i] for i in np.argsort(-means, kind="stable")] + sorted(left)

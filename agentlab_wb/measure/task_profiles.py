@@ -9,7 +9,7 @@ import math
 import numpy as np
 import polars as pl
 from .intervals import check_level, normal_quantile, t_quantile, wilson
-from .rates import _check_missing, pick_metric, with_outcome
+from .rates import check_missing, pick_metric, with_outcome
 from ..tables import DataError
 
 # %% auto #0
@@ -24,7 +24,7 @@ def _one(runs: pl.DataFrame, metric: str | None, missing: str) -> tuple[pl.DataF
     if missing == "bounds": raise DataError("missing is 'bounds'; single tasks take 'fail', 'drop' or 'error'.")
     metric = pick_metric(runs, metric)
     every = with_outcome(runs, metric)
-    return _check_missing(every, missing), every, metric
+    return check_missing(every, missing), every, metric
 
 def _means(used: pl.DataFrame, agents: pl.Series, tasks: pl.Series) -> np.ndarray:
     "Mean outcome, shape (agents, tasks); NaN where nothing was tried. The same bytes whatever the order of rows."

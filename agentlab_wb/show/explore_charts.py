@@ -13,8 +13,8 @@ from .render import Figure, guard
 from .theme import BLUE, INK, contrast, format_number, label, labels
 
 # %% auto #0
-__all__ = ['COVERAGE', 'MOST_CELLS', 'FEW', 'PALE', 'TALLIES', 'LONG', 'coverage', 'coverage_chart', 'tally', 'matrix_names',
-           'tally_chart']
+__all__ = ['COVERAGE', 'MOST_CELLS', 'FEW', 'PALE', 'TALLIES', 'LONG', 'coverage', 'heat_chart', 'coverage_chart', 'tally',
+           'matrix_names', 'tally_chart']
 
 # %% ../../nbs/show/02r_explore_charts.ipynb #90e1c933
 COVERAGE = ("agent", "benchmark", "n_tasks", "n_attempts", "n_unknown", "share")   # columns that must be there
@@ -31,7 +31,7 @@ def coverage(runs: pl.DataFrame,      # a runs table
     return cells.join(every, on="benchmark").with_columns(share=pl.col("with_outcome") / pl.col("every")).select("agent", "benchmark", "n_tasks", "n_attempts", "n_unknown", "share").sort("benchmark", "agent")
 
 # %% ../../nbs/show/02r_explore_charts.ipynb #1a9e20a8
-def _heat(cells: pl.DataFrame, rows: list[str], columns: list[str], legend: str, tips: list[alt.Tooltip], heading: alt.TitleParams, names: bool = True) -> alt.Chart:
+def heat_chart(cells: pl.DataFrame, rows: list[str], columns: list[str], legend: str, tips: list[alt.Tooltip], heading: alt.TitleParams, names: bool = True) -> alt.Chart:
     "Squares coloured from pale to full by `value` (0…1), empty where there is no row."
     size = 22 if len(columns) <= 24 else 12 if len(columns) <= 48 else 8
     x = alt.X("column", type="nominal", title=None, scale=alt.Scale(domain=columns), axis=alt.Axis(labelAngle=-60 if size > 8 else -90, labelLimit=160, labelFontSize=min(12, size), domain=False, ticks=False, grid=False) if names else None)
@@ -84,7 +84,7 @@ def coverage_chart(frame: pl.DataFrame,                  # from `coverage`
     gaps = part.filter(pl.col("share") < 1).height + size - part.height
     note = "Share of the benchmark's tasks on which the agent has an outcome. Empty: never tried." if gaps else "Complete: each agent has an outcome on every task of each benchmark."
     more = f"Left out: {left[0]:,} agents, {left[1]:,} benchmarks with fewer attempts." if any(left) else ""
-    heat = _heat(cells, list(rows.values()), list(columns.values()), "tasks (%)", tips, alt.TitleParams(title, subtitle=[note, *([more] if more else [])], frame="bounds"))
+    heat = heat_chart(cells, list(rows.values()), list(columns.values()), "tasks (%)", tips, alt.TitleParams(title, subtitle=[note, *([more] if more else [])], frame="bounds"))
     chart = _numbers(heat, cells, list(columns)) if gaps else _plain(heat)
     count = f"{len(agents):,} agent{'s' * (len(agents) != 1)} and {len(benchmarks):,} benchmark{'s' * (len(benchmarks) != 1)}"
     return Figure(chart, title, f"{note} {count}; {gaps:,} of {size:,} cells are not complete.{' ' + more if more else ''}")
@@ -166,7 +166,7 @@ def tally_chart(frame: pl.DataFrame,            # from `tally`
     tips = [alt.Tooltip(f, type="nominal", title=t) for f, t in (("row", names[0]), ("other", names[1]), ("n", unit))]
     left, note = (frame["row"].n_unique() - len(rows), frame["column"].n_unique() - len(columns)), _tally_note(table, part, size)
     more = [f"Left out: {max(left):,} {names[0]}s with fewer." if table in ("battles", "contests") else f"Left out: {left[0]:,} rows and {left[1]:,} columns with fewer."] if any(left) else []
-    heat = _heat(cells, list(shown.values()), list(across.values()), unit, tips, alt.TitleParams(title, subtitle=[note, *more], frame="bounds"))
+    heat = heat_chart(cells, list(shown.values()), list(across.values()), unit, tips, alt.TitleParams(title, subtitle=[note, *more], frame="bounds"))
     heat.encoding.color = alt.Color("value", type="quantitative", title=unit, scale=alt.Scale(type="sqrt" if steep else "linear", domain=[0, top], range=[PALE, BLUE], interpolate="lab", nice=False), legend=alt.Legend(orient="right", gradientLength=120, format=",d", tickCount=4))
     if table in ("battles", "contests") and len(columns) > 24: heat.encoding.x["axis"] = None    # the same names as beside the rows, in the same order
     if table == "labels": heat.encoding.x["title"], heat.encoding.x["axis"]["labelAngle"] = "labels an item", 0

@@ -13,8 +13,8 @@ from .theme import BLUE, DIVERGING, format_interval, format_level, format_number
 from ..tables import DataError
 
 # %% auto #0
-__all__ = ['TITLES', 'MOST_LABELS', 'ESTIMATOR_NAMES', 'row_names', 'estimates_chart', 'judge_chart', 'confusion_chart',
-           'bias_chart', 'correction_chart']
+__all__ = ['TITLES', 'MOST_LABELS', 'ESTIMATOR_NAMES', 'row_names', 'estimate_dot', 'estimates_chart', 'judge_chart',
+           'confusion_chart', 'bias_chart', 'correction_chart']
 
 # %% ../../nbs/show/02i_judge_charts.ipynb #5dd2c664
 def row_names(frame: pl.DataFrame,       # rows to name
@@ -33,7 +33,7 @@ def row_names(frame: pl.DataFrame,       # rows to name
         out[name] = None
     return list(out)
 
-def _dot(row: dict, name: str, kind: str, side: str | None) -> dict:
+def estimate_dot(row: dict, name: str, kind: str, side: str | None) -> dict:
     "One row as the chart needs it."
     times = 100 if kind in ("percent", "points") else 1
     scaled = {c: None if row[c] is None else times * row[c] for c in ("estimate", "lower", "upper")}
@@ -56,7 +56,7 @@ def estimates_chart(frame: pl.DataFrame,              # estimate, lower, upper, 
     if not known.height: raise DataError("chart of estimates: no row has an estimate, so there is nothing to draw.")
     if known["level"].n_unique() != 1: raise DataError("chart of estimates: intervals at different levels can't be compared. Make them at one level.")
     level, shown = format_level(known["level"][0]), row_names(known, names)
-    drawn = [_dot(r, n, kind, None if side is None or r[side] is None else str(r[side])) for r, n in zip(known.iter_rows(named=True), shown)]
+    drawn = [estimate_dot(r, n, kind, None if side is None or r[side] is None else str(r[side])) for r, n in zip(known.iter_rows(named=True), shown)]
     unit = {"percent": " (%)", "points": " (percentage points)"}.get(kind, "")
     ends = axis_domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + [0.] * zero, within)
     lines = [f"Point: estimate. Line: {level} interval.", *notes]

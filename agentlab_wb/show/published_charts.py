@@ -7,8 +7,8 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 from ..infer.published_intervals import published_intervals
-from .charts import _domain, _dots
-from .judge_charts import _dot, estimates_chart, row_names
+from .marks import axis_domain, dot_chart
+from .judge_charts import estimate_dot, estimates_chart, row_names
 from .render import Figure, guard
 from .theme import ORANGE, format_interval, format_level, format_number, label
 from ..tables import DataError
@@ -44,9 +44,9 @@ def board_chart(frame: pl.DataFrame,             # from `board_rows`, one benchm
     metric, kind = label(rows["metric"][0], 40), "percent" if share else "number"
     axis = f"{metric} (%)" if share else f"{metric} ({label(unit[0], 20)})" if len(unit) == 1 else metric
     lines = [f"Point: as published. Line: {line}."] + [f"The first {MOST_ROWS} of {rows.height:,}."] * (rows.height > MOST_ROWS) + [f"Hollow point: no interval ({none:,} of {drawn.height:,}); the table says why."] * bool(none)
-    dots = [_dot(r, name, kind, None if r["n"] is None else f"{r['n']:,}") for r, name in zip(drawn.iter_rows(named=True), board_names(drawn))]
-    ends, heading = _domain([v for r in dots for v in (r["estimate"], r["lower"], r["upper"])], (0, 100) if share else None), label(title or f"{metric} on {label(rows['benchmark'][0], 40)}, as published", 90)
-    chart = _dots(dots, ends, f"{axis}, {line}", "n", dict(name="of", value=line, n="n", method="interval"), [heading, *lines])
+    dots = [estimate_dot(r, name, kind, None if r["n"] is None else f"{r['n']:,}") for r, name in zip(drawn.iter_rows(named=True), board_names(drawn))]
+    ends, heading = axis_domain([v for r in dots for v in (r["estimate"], r["lower"], r["upper"])], (0, 100) if share else None), label(title or f"{metric} on {label(rows['benchmark'][0], 40)}, as published", 90)
+    chart = dot_chart(dots, ends, f"{axis}, {line}", "n", dict(name="of", value=line, n="n", method="interval"), [heading, *lines])
     say = lambda r: f"{label(r['agent'], 60)}, {format_interval(r['estimate'], r['lower'], r['upper'], kind)}"
     first, last = drawn.row(0, named=True), drawn.row(-1, named=True)
     return Figure(chart, heading, f"{heading}: {drawn.height:,} numbers, {drawn.height - none:,} with an interval, from {say(first)}, to {say(last)}. {' '.join(lines[1:])}".strip())

@@ -7,7 +7,7 @@ from __future__ import annotations
 import polars as pl
 from .render import guard
 from .theme import format_level, format_number, in_words, label
-from .words import _count
+from .theme import format_count
 from ..tables import DataError
 
 # %% auto #0
@@ -46,10 +46,10 @@ def pair_sentences(row: dict,        # one row of `compare`
     "Reason for the test, P(better), bounds for missing outcomes, tasks that only one tried, and p of this pair alone."
     a, b, n = label(row["agent_a"]), label(row["agent_b"]), row["n"]
     said = [f"Test: {label(row['why'], 300)}."]
-    if row["only_a"] is not None: said.append(f"Of {_count(n, 'shared task')}, {row['only_a']:,} {'is' if row['only_a'] == 1 else 'are'} solved by {a} only and {row['only_b']:,} by {b} only; the rest says nothing about which is better.")
+    if row["only_a"] is not None: said.append(f"Of {format_count(n, 'shared task')}, {row['only_a']:,} {'is' if row['only_a'] == 1 else 'are'} solved by {a} only and {row['only_b']:,} by {b} only; the rest says nothing about which is better.")
     if row["p_better"] is not None: said.append(f"Probability that {a} is the better one, given these tasks and a flat prior: {_sure(row['p_better'])}.")
     if row["worst"] is not None and row["best"] - row["worst"] > 1e-12: said.append(f"Whatever the missing outcomes were, the difference lies between {format_number(row['worst'], 'points', sign=True)} and {format_number(row['best'], 'points', sign=True)}.")
-    lost = [f"{_count(row[c], 'task')} that only {who} tried" for c, who in (("lost_a", a), ("lost_b", b)) if row[c]]
+    lost = [f"{format_count(row[c], 'task')} that only {who} tried" for c, who in (("lost_a", a), ("lost_b", b)) if row[c]]
     if lost: said.append(f"{'Not compared' if not row['test'] in ('welch', 'boschloo', 'fisher', 'permutation') else 'Each on its own tasks'}: {in_words(lost, limit=200)}.")
     if pairs > 1: said.append(f"For this pair alone, had it been chosen before looking, p would be {_p(row['p'])}; over all {pairs:,} pairs it is {_p(row['p_adjusted'])}.")
     return said
@@ -63,9 +63,9 @@ def underpowered_sentence(row: dict,        # one row of `power_of_comparisons`
                          ) -> str:          # one or two sentences
     "Which difference a comparison of this size would show with the wanted power."
     who = f"{label(row['agent_a'])} and {label(row['agent_b'])}"
-    if row["detectable"] is None: return f"Under-powered: {_count(row['tasks'] or 0, 'shared task')} of {who} show no difference of any size with {format_level(row['power_wanted'])} power{_because(row)}."
+    if row["detectable"] is None: return f"Under-powered: {format_count(row['tasks'] or 0, 'shared task')} of {who} show no difference of any size with {format_level(row['power_wanted'])} power{_because(row)}."
     among = f", corrected over {pairs:,} pairs," if pairs > 1 else ""
-    return f"Under-powered: {_count(row['tasks'], 'shared task')} show a difference between {who}{among} with {format_level(row['power_wanted'])} power only from {format_number(row['detectable'], 'points')} on; smaller ones would often go unseen."
+    return f"Under-powered: {format_count(row['tasks'], 'shared task')} show a difference between {who}{among} with {format_level(row['power_wanted'])} power only from {format_number(row['detectable'], 'points')} on; smaller ones would often go unseen."
 
 def _because(row: dict) -> str: return f" ({label(row['reason'], 160)})" if row.get("reason") else ""
 
@@ -76,13 +76,13 @@ def tasks_sentence(profiles: pl.DataFrame,   # from `task_profiles`
     p = guard(profiles, "sentence on tasks", "benchmark", "solved", "n", "alone", "estimate", "upper", "n_complete", "metric", most=None)
     none, every, agents = (p["solved"] <= 0).sum(), (p["solved"] >= 1).sum(), p["n"].max()
     done = ("solved by nobody", "by everybody") if p["metric"][0] == "success" else ("at score 0 for everybody", "at score 1")
-    first = f"Of {_count(p.height, 'task')} on {label(p['benchmark'][0], 60)}, {none:,} {'is' if none == 1 else 'are'} {done[0]} and {every:,} {done[1]} among {_count(agents, 'agent')}."
+    first = f"Of {format_count(p.height, 'task')} on {label(p['benchmark'][0], 60)}, {none:,} {'is' if none == 1 else 'are'} {done[0]} and {every:,} {done[1]} among {format_count(agents, 'agent')}."
     alone = p.filter(pl.col("alone").is_not_null())
     most = alone.group_by("alone").len().sort("len", "alone", descending=[True, False])
-    by = f" {_count(alone.height, 'task')} {'is' if alone.height == 1 else 'are'} solved by one agent alone: {in_words([f'{label(a, 34)} ({n:,})' for a, n in most.iter_rows()], 3, 60)}." if alone.height and agents > 1 else ""
+    by = f" {format_count(alone.height, 'task')} {'is' if alone.height == 1 else 'are'} solved by one agent alone: {in_words([f'{label(a, 34)} ({n:,})' for a, n in most.iter_rows()], 3, 60)}." if alone.height and agents > 1 else ""
     below, sure = (p["estimate"] < 0).sum(), (p["upper"] < 0).sum()
     if not p["n_complete"][0]: return first + by
-    low = f" {_count(below, 'task')} {'has' if below == 1 else 'have'} a discrimination below 0, {sure:,} with the whole interval, each by itself; some are expected by chance." if below else " No discrimination is below 0."
+    low = f" {format_count(below, 'task')} {'has' if below == 1 else 'have'} a discrimination below 0, {sure:,} with the whole interval, each by itself; some are expected by chance." if below else " No discrimination is below 0."
     return first + by + low
 
 def subset_sentence(shown: int,       # tasks that are left
@@ -91,7 +91,7 @@ def subset_sentence(shown: int,       # tasks that are left
                     what: str = "task",
                    ) -> str:          # a sentence, or nothing
     "That a filter changed n."
-    return f"{shown:,} of {_count(there, what)} of {label(benchmark, 60)}: the selection leaves the others out." if shown < there else ""
+    return f"{shown:,} of {format_count(there, what)} of {label(benchmark, 60)}: the selection leaves the others out." if shown < there else ""
 
 # %% ../../nbs/show/04o_task_words.ipynb #4871950a
 _COUNT_AS = dict(fail="count as failures", drop="are left out", error="are refused", bounds="count as failures and as successes, whichever is worse")
@@ -101,7 +101,7 @@ def policy_sentence(unknown: int,    # attempts without an outcome
                     missing: str,    # what they count as: fail, drop, error, bounds
                    ) -> str:         # a sentence, or nothing
     "What attempts without an outcome count as."
-    return f"{unknown:,} of {_count(attempts, 'attempt')} have no outcome and {_COUNT_AS[missing]}." if unknown else ""
+    return f"{unknown:,} of {format_count(attempts, 'attempt')} have no outcome and {_COUNT_AS[missing]}." if unknown else ""
 
 def cluster_sentence(clusters: int,   # how many
                      equal: float,    # as good as how many equal ones: (Σn)²/Σn²
@@ -110,7 +110,7 @@ def cluster_sentence(clusters: int,   # how many
                     ) -> str:         # a sentence
     "Whether what tasks share was taken into account."
     if not known: return "Some tasks have no cluster or stand in several, so tasks are taken as independent; where tasks of a cluster end alike, intervals are too narrow."
-    many = f"{_count(clusters, 'cluster')} of tasks" + (f" (as good as {format_number(equal)} equal ones)" if equal < .9 * clusters else "")
+    many = f"{format_count(clusters, 'cluster')} of tasks" + (f" (as good as {format_number(equal)} equal ones)" if equal < .9 * clusters else "")
     if used: return f"Errors are by {many}." + (" So few make the errors themselves unsure." if equal < 10 else "")
     return f"There are {many}, but tasks are taken as independent: where tasks of a cluster end alike, intervals are too narrow."
 
@@ -119,7 +119,7 @@ def judged_sentence(selected: int,   # agents looked at
                     judging: int,    # agents behind difficulty and discrimination
                    ) -> str:         # a sentence, or nothing
     "That difficulty and discrimination come from more agents than are selected."
-    return f"{_count(selected, 'agent')} selected; difficulty and discrimination are of all {judging:,} agents with the same filters." if judging > selected else ""
+    return f"{format_count(selected, 'agent')} selected; difficulty and discrimination are of all {judging:,} agents with the same filters." if judging > selected else ""
 
 def discrimination_notes(profiles: pl.DataFrame,   # from `task_profiles`
                         ) -> list[str]:            # sentences
@@ -128,7 +128,7 @@ def discrimination_notes(profiles: pl.DataFrame,   # from `task_profiles`
     if agents < 3: return [f"Discrimination needs three agents; here {'is' if agents == 1 else 'are'} {agents:,}."]
     if not n: return [f"No discrimination: no three of the {agents:,} agents tried two tasks that all of them tried."]
     if profiles["empty"][0] == "agents" and n < agents: return [f"Discrimination is among the {n:,} of {agents:,} agents that tried every task."]
-    return [f"{_count(lost, 'task')} that not every agent tried {'has' if lost == 1 else 'have'} no discrimination."] if lost else []
+    return [f"{format_count(lost, 'task')} that not every agent tried {'has' if lost == 1 else 'have'} no discrimination."] if lost else []
 
 def page_sentences(shown: int,       # rows on the page
                    kept: int,        # rows that fit selection and filter
@@ -138,7 +138,7 @@ def page_sentences(shown: int,       # rows on the page
                    empty: list[str],  # columns without a value
                   ) -> list[str]:    # sentences
     "How many rows there are, how many are shown in which order, and which columns are left out."
-    said = [f"{kept:,} of {_count(there, what)} fit the selection." if kept < there else f"{_count(there, what)}."]
+    said = [f"{kept:,} of {format_count(there, what)} fit the selection." if kept < there else f"{format_count(there, what)}."]
     if shown < kept: said.append(f"The table has the first {shown:,}, by {order}; {kept - shown:,} more are left out.")
     if empty: said.append(f"Columns without a value: {in_words(empty, 12)}.")
     return said

@@ -361,5 +361,5 @@ def _published(slice: Slice) -> Shown:
     if not slice.scores.height: return nothing("published", "Published numbers", "Nothing is left: no published number fits the selection. Choose fewer filters.")
     return _claims(slice) if is_catalogue(slice.scores) else _board(slice)
 
-PUBLISHED_VIEW = View("published", "Published", "What was published, how sure is it, and do the instances give the same?", needs_table("scores"), _published, _published_options)
+PUBLISHED_VIEW = View("published", "Published", "What was published, how sure is it, and do the instances give the same?", needs_table("scores"), _published, _published_options, picks="agent")
 VIEWS = (INFORMATION_VIEW, PUBLISHED_VIEW)

@@ -16,7 +16,7 @@ from ..measure.online_ratings import openskill_ratings
 from ..measure.plackett_luce import contest_groups, plackett_luce
 from ..measure.win_rates import win_rate
 from ..show.charts import ladder_chart, win_matrix_chart
-from ..show.contest_charts import history_chart
+from ..show.contest_charts import contest_history_chart
 from ..show.contest_words import long_ladder_sentence
 from ..show.render import MAX_ROWS
 from ..show.tables import Show, Table, ladder_table
@@ -149,7 +149,7 @@ def _unrated(slice: Slice, battles: pl.DataFrame, asked: dict, banners: list[str
     banners.append(unshown_sentence(min(rates.height, MOST_MATRIX), rates.height, "agent", "those with most battles, in the matrix"))
     return Shown("ladder", picture.figure.title if picture else "Win rates", (picture,) if picture else (), _agent_rows(slice, win_rate_table(rates)), (battles_sentence(battles),), tuple(b for b in banners if b), "\n".join([*code, *lines, *make]), ("battles",))
 
-LADDER_VIEW = View("ladder", "Ladder", "Who beats whom, and which ranks do the battles allow?", needs_table("battles"), _ladder, _ladder_options)
+LADDER_VIEW = View("ladder", "Ladder", "Who beats whom, and which ranks do the battles allow?", needs_table("battles"), _ladder, _ladder_options, picks="agent")
 
 # %% ../../nbs/work/11e_views_ratings.ipynb #d8543a87
 MOST_DRAWN = 30       # agents in one chart
@@ -207,12 +207,12 @@ def _contest_view(slice: Slice, model: str, ratings: pl.DataFrame, history: pl.D
     pictures = [Picture(figure, "contests", "agent", "label", {v: k for k, v in labels(ratings["agent"].head(MOST_DRAWN), 34).items()}, ("y",))]
     if history is not None:
         long = ratings.filter(pl.col("n") >= pl.col("n").median())["agent"].head(5).to_list()
-        pictures.append(Picture(history_chart(history, long), "history", "agent", "agent", {v: k for k, v in labels(long, 30).items()}))
+        pictures.append(Picture(contest_history_chart(history, long), "history", "agent", "agent", {v: k for k, v in labels(long, 30).items()}))
     banners += [unrated_sentence(ratings), unshown_sentence(min(ratings.height, MOST_DRAWN), ratings.height, "participant", f"the first of the ladder, in the chart{f'; {MOST_ROWS:,} in the table' if ratings.height > MOST_ROWS else ''}")]
     args = ", ".join(f"{k}={v!r}" for k, v in how.items())
     said = ladder_sentence(ratings, kind=how["kind"], unit=unit) if ratings.height <= MAX_ROWS else long_ladder_sentence(ratings, unit=unit)
     code = ["from agentlab_wb import ladder_chart, ladder_table", *code, f"figure, table = ladder_chart(ratings.head({MOST_DRAWN}), {args}), ladder_table(ratings.head({MOST_ROWS}), {args})"]
     return Shown("contests", figure.title, tuple(pictures), _agent_rows(slice, table), (said,), tuple(b for b in banners if b), "\n".join(code), ("contests",))
 
-CONTESTS_VIEW = View("contests", "Contests", "Who stands where after many contests?", needs_table("contests"), _contests, _contest_options)
+CONTESTS_VIEW = View("contests", "Contests", "Who stands where after many contests?", needs_table("contests"), _contests, _contest_options, picks="agent")
 VIEWS = (LADDER_VIEW, CONTESTS_VIEW)

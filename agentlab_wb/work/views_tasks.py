@@ -119,5 +119,5 @@ def _why_no_task(study: Study) -> str:
     if not study.runs.height: return "it needs a runs table, which this study does not have."
     return "" if rateable_benchmarks(study.runs) else "no benchmark has a success or a score between 0 and 1."
 
-TASKS = View("tasks", "Tasks", "How hard is each task, does it separate the agents, and who solves it?", _why_no_task, _tasks, _options)
+TASKS = View("tasks", "Tasks", "How hard is each task, does it separate the agents, and who solves it?", _why_no_task, _tasks, _options, picks="task")
 VIEWS = (TASKS,)
