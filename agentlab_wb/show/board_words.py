@@ -13,7 +13,7 @@ from .words import _count, interval_text
 # %% auto #0
 __all__ = ['board_sentence', 'tried_sentence', 'error_sentence']
 
-# %% ../../nbs/show/04r_board_words.ipynb #3f001150
+# %% ../../nbs/show/04r_board_words.ipynb #24193948
 def _number(row: dict, kind: str) -> str:
     "A published number with its interval; one that the board gives has the board's level, which is not known here."
     text = interval_text(row["estimate"], row["lower"], row["upper"], row["level"], kind)
@@ -29,7 +29,7 @@ def board_sentence(rows: pl.DataFrame,   # from `board_rows`, one benchmark and 
     said = f"The {'lowest' if less else 'highest'} of {_count(rows.height, 'published number')} ({label(first['metric'])}) on {label(first['benchmark'], 60)} is {_number(first, kind)}, of {in_words(top)}."
     if not known.height: return f"{said} No number carries an interval, so which differences are more than chance can't be told."
     reach = 0 if first["lower"] is None else known.filter(pl.col("estimate") != first["estimate"]).filter((pl.col("lower") <= first["upper"]) if less else (pl.col("upper") >= first["lower"])).height
-    more = f" {_count(reach, 'other')} {'has an interval' if reach == 1 else 'have intervals'} that meet{'s' * (reach == 1)} it; that is no test." if first["lower"] is not None and rows.height > 1 else ""
+    more = " No other interval meets it; that is no test." if first["lower"] is not None and rows.height > 1 and not reach else f" {_count(reach, 'other')} {'has an interval' if reach == 1 else 'have intervals'} that meet{'s' * (reach == 1)} it; that is no test." if first["lower"] is not None and rows.height > 1 else ""
     return f"{said}{more} {known.height:,} of {_count(rows.height, 'number')} carr{'ies' if known.height == 1 else 'y'} an interval."
 
 # %% ../../nbs/show/04r_board_words.ipynb #1ac879db

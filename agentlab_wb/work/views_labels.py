@@ -208,9 +208,9 @@ table = Table(disputed, {table.title!r}, {table.caption!r}, {DISPUTED!r})
 
 AGREEMENT_VIEW = View("agreement", "Agreement", "How far do raters agree, and on what do they split?", needs_table("labels"), _agreement, _agreement_options)
 
-# %% ../../nbs/work/11h_views_labels.ipynb #35304f3b
+# %% ../../nbs/work/11h_views_labels.ipynb #59985522
 JUDGE_METRICS = tuple(m for m in METRICS if m != "specificity")
-MOST_JUDGES, MOST_RIVALS = 40, 12
+MOST_JUDGES, MOST_RIVALS = 40, 8
 TABLES_OF_JUDGES = ("judges", "items")
 
 def _judged(predictions: pl.DataFrame) -> tuple[pl.DataFrame, str]:

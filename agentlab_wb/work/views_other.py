@@ -224,7 +224,7 @@ def information_of(part: pl.DataFrame) -> pl.DataFrame | None:
 
 INFORMATION_VIEW = View("information", "Experiments", "What were the chosen experiments worth?", needs_table("experiments"), _information, _information_options)
 
-# %% ../../nbs/work/11i_views_other.ipynb #9194d2d3
+# %% ../../nbs/work/11i_views_other.ipynb #a49c264f
 ALL_SPLITS = "(all)"
 
 def is_catalogue(scores: pl.DataFrame) -> bool:
@@ -238,9 +238,10 @@ def _benchmarks(slice: Slice) -> list[str]:
     return counts.join(tried, on="benchmark", how="left").sort(pl.col("tried").fill_null(0), "agents", "benchmark", descending=[True, True, False])["benchmark"].to_list()
 
 def _metrics(part: pl.DataFrame) -> list[str]:
-    "Metrics of a benchmark: rates first, then those with most numbers."
-    order = part.group_by("metric").agg(k=pl.len(), rate=(pl.col("unit").is_in(list(RATE_UNITS)).fill_null(False).any() if "unit" in part.columns else pl.lit(False)))
-    return order.sort("rate", "k", "metric", descending=[True, True, False])["metric"].to_list()
+    "Metrics of a benchmark: rates first, then those with most numbers, then those with most intervals or standard errors."
+    sure = pl.any_horizontal(pl.col(c).is_not_null() for c in ("se", "lower") if c in part.columns) if {"se", "lower"} & set(part.columns) else pl.lit(False)
+    order = part.group_by("metric").agg(k=pl.len(), sure=sure.sum(), rate=(pl.col("unit").is_in(list(RATE_UNITS)).fill_null(False).any() if "unit" in part.columns else pl.lit(False)))
+    return order.sort("rate", "k", "sure", "metric", descending=[True, True, True, False])["metric"].to_list()
 
 def _splits(part: pl.DataFrame) -> list[str]:
     "Parts of a benchmark, those with most numbers first, and the choice of all of them; nothing where there is one."
