@@ -32,10 +32,9 @@ from .views_runs import rateable_benchmarks
 
 # %% auto #0
 __all__ = ['SETTINGS', 'SECONDS', 'AT_ONCE', 'SERIES_COLUMNS', 'INFORMATION_SHOWS', 'INFORMATION_VIEW', 'ALL_SPLITS',
-           'BOARD_SHOWS', 'BESIDE_SHOWS', 'CLAIM_SHOWS', 'MOST_CLAIMS', 'PUBLISHED_VIEW', 'VIEWS', 'kept_result',
-           'content_key', 'is_kept', 'seconds_needed', 'experiments_of', 'series_of', 'conditions', 'condition_table',
-           'drawn_errors', 'information_of', 'is_catalogue', 'board_part', 'counted_beside', 'board_table',
-           'beside_table', 'audit_of']
+           'BESIDE_SHOWS', 'CLAIM_SHOWS', 'MOST_CLAIMS', 'PUBLISHED_VIEW', 'VIEWS', 'kept_result', 'content_key',
+           'is_kept', 'seconds_needed', 'experiments_of', 'series_of', 'conditions', 'condition_table', 'drawn_errors',
+           'information_of', 'is_catalogue', 'board_part', 'counted_beside', 'board_table', 'beside_table', 'audit_of']
 
 # %% ../../nbs/work/11i_views_other.ipynb #8e3bdc81
 _KEPT, _MOST_KEPT, _LOCK = OrderedDict(), 16, Lock()
@@ -160,7 +159,7 @@ def condition_table(frame: pl.DataFrame) -> Table:   # from `conditions`
     used = tuple(s for s in INFORMATION_SHOWS if frame.height == 0 or s.columns[0] == "condition" or named[s.columns[0]].count())
     return Table(named, f"Experiments in {label(frame['environment'][0], 30)}, {label(frame['goal'][0], 30)}", "Means over series. Error: 0 is a predictor that saw nothing. Regret as the files report it.", used)
 
-# %% ../../nbs/work/11i_views_other.ipynb #75b9f2cc
+# %% ../../nbs/work/11i_views_other.ipynb #bdf936df
 _LINES = dict(errors="figure = error_chart(errors)", allowed="figure = measure_chart(information_summary(series, measures=('valid',), level={level!r}), axis='Experiments allowed (%)', title='Experiments that the world allowed')",
               share="figure = measure_chart(information_summary(series, measures=('share',), level={level!r}))", regret="figure = measure_chart(published_regret(part, level={level!r}).with_columns(measure=pl.lit('regret')), axis='Reported regret (nats)', percent=False, title='Regret as reported')")
 
@@ -172,6 +171,7 @@ def _worth(part: pl.DataFrame, wanted: bool) -> tuple[pl.DataFrame | None, list[
     try: return kept_result(used, ("information",), lambda: experiment_information(used, **SETTINGS)), []
     except DataError as error: return None, [f"What the experiments were worth can't be computed: {error}"]
 
+# %% ../../nbs/work/11i_views_other.ipynb #10c679c8
 def _information(slice: Slice) -> Shown:
     "Experiments of one world and goal."
     s, title = slice.selection, "Experiments"
@@ -284,14 +284,16 @@ def counted_beside(runs: pl.DataFrame,       # a runs table
 
 _COMPARED = ("percent", "share")
 
-# %% ../../nbs/work/11i_views_other.ipynb #74b77be2
-BOARD_SHOWS = lambda kind: (Show("Agent", "text", ("agent",)), Show("Published", f"interval:{kind}", ("estimate", "lower", "upper")), Show("n", "count", ("n",)), Show("Part", "text", ("split",)), Show("Source", "text", ("source",)), Show("Interval", "text", ("method",)))
+# %% ../../nbs/work/11i_views_other.ipynb #8b4e4e02
+def _board_shows(kind: str) -> tuple[Show, ...]:
+    return (Show("Agent", "text", ("agent",)), Show("Published", f"interval:{kind}", ("estimate", "lower", "upper")), Show("n", "count", ("n",)), Show("Part", "text", ("split",)), Show("Source", "text", ("source",)), Show("Interval", "text", ("method",)))
+
 BESIDE_SHOWS = (Show("Agent", "text", ("agent",)), Show("Published (%)", "number", ("published",)), Show("From instances (%)", "number", ("ours",)), Show("From", "number", ("low",)), Show("to", "number", ("high",)), Show("Succeeded", "number", ("successes",)), Show("Tasks", "count", ("n_tasks",)), Show("Equal", "text", ("equal",)), Show("Source", "text", ("source",)))
 
 def board_table(rows: pl.DataFrame) -> Table:   # from `board_rows`
     "Published numbers with intervals where they carry one, and where these come from."
     kind = "percent" if rows["rate"].all() else "number"
-    shows = tuple(s for s in BOARD_SHOWS(kind) if s.columns[0] != "split" or rows["split"].count())
+    shows = tuple(s for s in _board_shows(kind) if s.columns[0] != "split" or rows["split"].count())
     return Table(rows, f"{label(rows['metric'][0], 40)} on {label(rows['benchmark'][0], 40)}, as published", f"{format_level(rows['level'][0])} intervals, where they are not the published ones.", shows)
 
 def beside_table(rows: pl.DataFrame) -> Table:   # from `counted_beside`
