@@ -224,7 +224,7 @@ def information_of(part: pl.DataFrame) -> pl.DataFrame | None:
 
 INFORMATION_VIEW = View("information", "Experiments", "What were the chosen experiments worth?", needs_table("experiments"), _information, _information_options)
 
-# %% ../../nbs/work/11i_views_other.ipynb #a49c264f
+# %% ../../nbs/work/11i_views_other.ipynb #2eb30378
 ALL_SPLITS = "(all)"
 
 def is_catalogue(scores: pl.DataFrame) -> bool:
@@ -269,6 +269,9 @@ def board_part(scores: pl.DataFrame,           # a scores table
     part = scores.filter((pl.col("benchmark") == benchmark) & (pl.col("metric") == metric))
     return part if split == ALL_SPLITS or "split" not in part.columns else part.filter(pl.col("split").fill_null("(none)") == split)
 
+# %% ../../nbs/work/11i_views_other.ipynb #6b74d4fb
+_COMPARED = ("percent", "share")   # units of published rates that stand beside those of instances
+
 def counted_beside(runs: pl.DataFrame,       # a runs table
                    part: pl.DataFrame,       # published numbers, from `board_part`
                    *, level: float = .95,    # confidence level
@@ -281,8 +284,6 @@ def counted_beside(runs: pl.DataFrame,       # a runs table
     rates = success_rate(mine, missing="fail", level=level)
     found = compare_published(rates, once, part["metric"][0])
     return against_rows(found.join(rates.select("benchmark", "agent", "lower", "upper", "level", "n", "method"), on=["benchmark", "agent"], how="left", maintain_order="left"))
-
-_COMPARED = ("percent", "share")
 
 # %% ../../nbs/work/11i_views_other.ipynb #8b4e4e02
 def _board_shows(kind: str) -> tuple[Show, ...]:
@@ -301,7 +302,7 @@ def beside_table(rows: pl.DataFrame) -> Table:   # from `counted_beside`
     shown = rows.with_columns(low=100 * pl.col("lower"), high=100 * pl.col("upper"), equal=pl.col("agrees").replace_strict({True: "yes", False: "no"}, return_dtype=pl.String))
     return Table(shown, f"Published and counted: {label(rows['benchmark'][0], 40)}", f"From … to: {format_level(rows['level'][0])} interval of the instances' rate. Equal: at the published number of decimals. Missing outcomes count as failures.", BESIDE_SHOWS)
 
-# %% ../../nbs/work/11i_views_other.ipynb #9ee81ccf
+# %% ../../nbs/work/11i_views_other.ipynb #560c4599
 def _board(slice: Slice) -> Shown:
     "A board of one benchmark and metric, beside the instances where there are any."
     s, scores, pick = slice.selection, slice.scores, {o.name: chosen(slice, "published", o) for o in _published_options(slice)}
@@ -329,6 +330,7 @@ def _board(slice: Slice) -> Shown:
                       f"part = board_part(scores, {benchmark!r}, {metric!r}, {split!r})", first[0].format(s.level), *first[1:]])
     return Shown("published", f"{label(metric, 40)} on {label(benchmark, 40)}, as published", tuple(pictures), Rows(table, "agent", tuple(table.frame["agent"]), "tasks" if sources else ""), tuple(said), tuple(notes), code, ("scores", *(["runs"] if sources else [])))
 
+# %% ../../nbs/work/11i_views_other.ipynb #c18ed492
 CLAIM_SHOWS = (Show("Claim", "text", ("claim_id",)), Show("What", "text", ("agent",)), Show("On", "text", ("benchmark",)), Show("Value", "number", ("value",)), Show("Unit", "text", ("unit",)), Show("Share", "interval:percent", ("estimate", "lower", "upper")), Show("n", "count", ("n",)), Show("Verdict", "text", ("verdict",)), Show("Reason", "text", ("reason",)), Show("Rule", "text", ("rule",)))
 MOST_CLAIMS = 60
 
