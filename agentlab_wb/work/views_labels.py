@@ -140,7 +140,7 @@ figure = agreement_chart(matrix.filter(pl.col('group_a') == pl.col('group_b')).r
     code = f"{start}\nfigure = agreement_chart(agreement(part, {coefficient!r}, by={column!r}, label={use!r}, scale={scale!r}, interval={how!r}, level={s.level!r}), [{column!r}], title={title!r})"
     return [Picture(agreement_chart(found, [column], title=title), "agreement")], [agreement_sentence(r, f"{name}, {r[column]}") for r in found.head(3).iter_rows(named=True)], code, notes
 
-# %% ../../nbs/work/11h_views_labels.ipynb #3964aad4
+# %% ../../nbs/work/11h_views_labels.ipynb #a24fb93b
 def _question_part(labels: pl.DataFrame, names: list[str], aspect: str, coefficient: str, s: Selection) -> tuple[list, list[str], str, list[str]]:
     "The picture of all questions, the sentence about the chosen one, code, and what to beware of."
     shown = names[:MOST_QUESTIONS] if aspect in names[:MOST_QUESTIONS] else [*names[:MOST_QUESTIONS - 1], aspect]
@@ -163,6 +163,7 @@ def _rule(part: pl.DataFrame, aspect: str, use: str, wanted: str, s: Selection) 
     said = aggregation_sentence(effect, word) + ("" if chose else " Where the line is drawn was not chosen by anybody.")
     return [Picture(aggregation_chart(effect, positive=word, title=f"Effect of the rule: {label(aspect, 40)}"), "rule")], [f"{label(aspect, 60)}. {said}"], []
 
+# %% ../../nbs/work/11h_views_labels.ipynb #35edd2ab
 def _agreement(slice: Slice) -> Shown:
     "Raters of one question against each other."
     s, title = slice.selection, "Agreement of raters"
@@ -208,9 +209,9 @@ table = Table(disputed, {table.title!r}, {table.caption!r}, {DISPUTED!r})
 
 AGREEMENT_VIEW = View("agreement", "Agreement", "How far do raters agree, and on what do they split?", needs_table("labels"), _agreement, _agreement_options)
 
-# %% ../../nbs/work/11h_views_labels.ipynb #35304f3b
+# %% ../../nbs/work/11h_views_labels.ipynb #59985522
 JUDGE_METRICS = tuple(m for m in METRICS if m != "specificity")
-MOST_JUDGES, MOST_RIVALS = 40, 12
+MOST_JUDGES, MOST_RIVALS = 40, 8
 TABLES_OF_JUDGES = ("judges", "items")
 
 def _judged(predictions: pl.DataFrame) -> tuple[pl.DataFrame, str]:

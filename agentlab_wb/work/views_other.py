@@ -32,10 +32,9 @@ from .views_runs import rateable_benchmarks
 
 # %% auto #0
 __all__ = ['SETTINGS', 'SECONDS', 'AT_ONCE', 'SERIES_COLUMNS', 'INFORMATION_SHOWS', 'INFORMATION_VIEW', 'ALL_SPLITS',
-           'BOARD_SHOWS', 'BESIDE_SHOWS', 'CLAIM_SHOWS', 'MOST_CLAIMS', 'PUBLISHED_VIEW', 'VIEWS', 'kept_result',
-           'content_key', 'is_kept', 'seconds_needed', 'experiments_of', 'series_of', 'conditions', 'condition_table',
-           'drawn_errors', 'information_of', 'is_catalogue', 'board_part', 'counted_beside', 'board_table',
-           'beside_table', 'audit_of']
+           'BESIDE_SHOWS', 'CLAIM_SHOWS', 'MOST_CLAIMS', 'PUBLISHED_VIEW', 'VIEWS', 'kept_result', 'content_key',
+           'is_kept', 'seconds_needed', 'experiments_of', 'series_of', 'conditions', 'condition_table', 'drawn_errors',
+           'information_of', 'is_catalogue', 'board_part', 'counted_beside', 'board_table', 'beside_table', 'audit_of']
 
 # %% ../../nbs/work/11i_views_other.ipynb #8e3bdc81
 _KEPT, _MOST_KEPT, _LOCK = OrderedDict(), 16, Lock()
@@ -160,7 +159,7 @@ def condition_table(frame: pl.DataFrame) -> Table:   # from `conditions`
     used = tuple(s for s in INFORMATION_SHOWS if frame.height == 0 or s.columns[0] == "condition" or named[s.columns[0]].count())
     return Table(named, f"Experiments in {label(frame['environment'][0], 30)}, {label(frame['goal'][0], 30)}", "Means over series. Error: 0 is a predictor that saw nothing. Regret as the files report it.", used)
 
-# %% ../../nbs/work/11i_views_other.ipynb #75b9f2cc
+# %% ../../nbs/work/11i_views_other.ipynb #bdf936df
 _LINES = dict(errors="figure = error_chart(errors)", allowed="figure = measure_chart(information_summary(series, measures=('valid',), level={level!r}), axis='Experiments allowed (%)', title='Experiments that the world allowed')",
               share="figure = measure_chart(information_summary(series, measures=('share',), level={level!r}))", regret="figure = measure_chart(published_regret(part, level={level!r}).with_columns(measure=pl.lit('regret')), axis='Reported regret (nats)', percent=False, title='Regret as reported')")
 
@@ -172,6 +171,7 @@ def _worth(part: pl.DataFrame, wanted: bool) -> tuple[pl.DataFrame | None, list[
     try: return kept_result(used, ("information",), lambda: experiment_information(used, **SETTINGS)), []
     except DataError as error: return None, [f"What the experiments were worth can't be computed: {error}"]
 
+# %% ../../nbs/work/11i_views_other.ipynb #10c679c8
 def _information(slice: Slice) -> Shown:
     "Experiments of one world and goal."
     s, title = slice.selection, "Experiments"
@@ -224,7 +224,7 @@ def information_of(part: pl.DataFrame) -> pl.DataFrame | None:
 
 INFORMATION_VIEW = View("information", "Experiments", "What were the chosen experiments worth?", needs_table("experiments"), _information, _information_options)
 
-# %% ../../nbs/work/11i_views_other.ipynb #9194d2d3
+# %% ../../nbs/work/11i_views_other.ipynb #2eb30378
 ALL_SPLITS = "(all)"
 
 def is_catalogue(scores: pl.DataFrame) -> bool:
@@ -238,9 +238,10 @@ def _benchmarks(slice: Slice) -> list[str]:
     return counts.join(tried, on="benchmark", how="left").sort(pl.col("tried").fill_null(0), "agents", "benchmark", descending=[True, True, False])["benchmark"].to_list()
 
 def _metrics(part: pl.DataFrame) -> list[str]:
-    "Metrics of a benchmark: rates first, then those with most numbers."
-    order = part.group_by("metric").agg(k=pl.len(), rate=(pl.col("unit").is_in(list(RATE_UNITS)).fill_null(False).any() if "unit" in part.columns else pl.lit(False)))
-    return order.sort("rate", "k", "metric", descending=[True, True, False])["metric"].to_list()
+    "Metrics of a benchmark: rates first, then those with most numbers, then those with most intervals or standard errors."
+    sure = pl.any_horizontal(pl.col(c).is_not_null() for c in ("se", "lower") if c in part.columns) if {"se", "lower"} & set(part.columns) else pl.lit(False)
+    order = part.group_by("metric").agg(k=pl.len(), sure=sure.sum(), rate=(pl.col("unit").is_in(list(RATE_UNITS)).fill_null(False).any() if "unit" in part.columns else pl.lit(False)))
+    return order.sort("rate", "k", "sure", "metric", descending=[True, True, True, False])["metric"].to_list()
 
 def _splits(part: pl.DataFrame) -> list[str]:
     "Parts of a benchmark, those with most numbers first, and the choice of all of them; nothing where there is one."
@@ -268,6 +269,9 @@ def board_part(scores: pl.DataFrame,           # a scores table
     part = scores.filter((pl.col("benchmark") == benchmark) & (pl.col("metric") == metric))
     return part if split == ALL_SPLITS or "split" not in part.columns else part.filter(pl.col("split").fill_null("(none)") == split)
 
+# %% ../../nbs/work/11i_views_other.ipynb #6b74d4fb
+_COMPARED = ("percent", "share")   # units of published rates that stand beside those of instances
+
 def counted_beside(runs: pl.DataFrame,       # a runs table
                    part: pl.DataFrame,       # published numbers, from `board_part`
                    *, level: float = .95,    # confidence level
@@ -281,16 +285,16 @@ def counted_beside(runs: pl.DataFrame,       # a runs table
     found = compare_published(rates, once, part["metric"][0])
     return against_rows(found.join(rates.select("benchmark", "agent", "lower", "upper", "level", "n", "method"), on=["benchmark", "agent"], how="left", maintain_order="left"))
 
-_COMPARED = ("percent", "share")
+# %% ../../nbs/work/11i_views_other.ipynb #8b4e4e02
+def _board_shows(kind: str) -> tuple[Show, ...]:
+    return (Show("Agent", "text", ("agent",)), Show("Published", f"interval:{kind}", ("estimate", "lower", "upper")), Show("n", "count", ("n",)), Show("Part", "text", ("split",)), Show("Source", "text", ("source",)), Show("Interval", "text", ("method",)))
 
-# %% ../../nbs/work/11i_views_other.ipynb #74b77be2
-BOARD_SHOWS = lambda kind: (Show("Agent", "text", ("agent",)), Show("Published", f"interval:{kind}", ("estimate", "lower", "upper")), Show("n", "count", ("n",)), Show("Part", "text", ("split",)), Show("Source", "text", ("source",)), Show("Interval", "text", ("method",)))
 BESIDE_SHOWS = (Show("Agent", "text", ("agent",)), Show("Published (%)", "number", ("published",)), Show("From instances (%)", "number", ("ours",)), Show("From", "number", ("low",)), Show("to", "number", ("high",)), Show("Succeeded", "number", ("successes",)), Show("Tasks", "count", ("n_tasks",)), Show("Equal", "text", ("equal",)), Show("Source", "text", ("source",)))
 
 def board_table(rows: pl.DataFrame) -> Table:   # from `board_rows`
     "Published numbers with intervals where they carry one, and where these come from."
     kind = "percent" if rows["rate"].all() else "number"
-    shows = tuple(s for s in BOARD_SHOWS(kind) if s.columns[0] != "split" or rows["split"].count())
+    shows = tuple(s for s in _board_shows(kind) if s.columns[0] != "split" or rows["split"].count())
     return Table(rows, f"{label(rows['metric'][0], 40)} on {label(rows['benchmark'][0], 40)}, as published", f"{format_level(rows['level'][0])} intervals, where they are not the published ones.", shows)
 
 def beside_table(rows: pl.DataFrame) -> Table:   # from `counted_beside`
@@ -298,7 +302,7 @@ def beside_table(rows: pl.DataFrame) -> Table:   # from `counted_beside`
     shown = rows.with_columns(low=100 * pl.col("lower"), high=100 * pl.col("upper"), equal=pl.col("agrees").replace_strict({True: "yes", False: "no"}, return_dtype=pl.String))
     return Table(shown, f"Published and counted: {label(rows['benchmark'][0], 40)}", f"From … to: {format_level(rows['level'][0])} interval of the instances' rate. Equal: at the published number of decimals. Missing outcomes count as failures.", BESIDE_SHOWS)
 
-# %% ../../nbs/work/11i_views_other.ipynb #9ee81ccf
+# %% ../../nbs/work/11i_views_other.ipynb #560c4599
 def _board(slice: Slice) -> Shown:
     "A board of one benchmark and metric, beside the instances where there are any."
     s, scores, pick = slice.selection, slice.scores, {o.name: chosen(slice, "published", o) for o in _published_options(slice)}
@@ -326,6 +330,7 @@ def _board(slice: Slice) -> Shown:
                       f"part = board_part(scores, {benchmark!r}, {metric!r}, {split!r})", first[0].format(s.level), *first[1:]])
     return Shown("published", f"{label(metric, 40)} on {label(benchmark, 40)}, as published", tuple(pictures), Rows(table, "agent", tuple(table.frame["agent"]), "tasks" if sources else ""), tuple(said), tuple(notes), code, ("scores", *(["runs"] if sources else [])))
 
+# %% ../../nbs/work/11i_views_other.ipynb #c18ed492
 CLAIM_SHOWS = (Show("Claim", "text", ("claim_id",)), Show("What", "text", ("agent",)), Show("On", "text", ("benchmark",)), Show("Value", "number", ("value",)), Show("Unit", "text", ("unit",)), Show("Share", "interval:percent", ("estimate", "lower", "upper")), Show("n", "count", ("n",)), Show("Verdict", "text", ("verdict",)), Show("Reason", "text", ("reason",)), Show("Rule", "text", ("rule",)))
 MOST_CLAIMS = 60
 
