@@ -8,7 +8,8 @@ import polars as pl
 from .information_charts import condition_name
 from .render import guard
 from .theme import format_level, in_words, label
-from .words import _count, interval_text
+from .theme import format_count
+from .words import interval_text
 
 # %% auto #0
 __all__ = ['board_sentence', 'tried_sentence', 'error_sentence']
@@ -26,11 +27,11 @@ def board_sentence(rows: pl.DataFrame,   # from `board_rows`, one benchmark and 
     first, known = rows.row(0, named=True), rows.filter(pl.col("lower").is_not_null() & pl.col("upper").is_not_null())
     less, kind = bool((rows["higher_is_better"] == False).any()), "percent" if rows["rate"].all() else "number"  # noqa: E712
     top = rows.filter(pl.col("estimate") == first["estimate"])["agent"].unique(maintain_order=True).to_list()
-    said = f"The {'lowest' if less else 'highest'} of {_count(rows.height, 'published number')} ({label(first['metric'])}) on {label(first['benchmark'], 60)} is {_number(first, kind)}, of {in_words(top)}."
+    said = f"The {'lowest' if less else 'highest'} of {format_count(rows.height, 'published number')} ({label(first['metric'])}) on {label(first['benchmark'], 60)} is {_number(first, kind)}, of {in_words(top)}."
     if not known.height: return f"{said} No number carries an interval, so which differences are more than chance can't be told."
     reach = 0 if first["lower"] is None else known.filter(pl.col("estimate") != first["estimate"]).filter((pl.col("lower") <= first["upper"]) if less else (pl.col("upper") >= first["lower"])).height
-    more = " No other interval meets it; that is no test." if first["lower"] is not None and rows.height > 1 and not reach else f" {_count(reach, 'other')} {'has an interval' if reach == 1 else 'have intervals'} that meet{'s' * (reach == 1)} it; that is no test." if first["lower"] is not None and rows.height > 1 else ""
-    return f"{said}{more} {known.height:,} of {_count(rows.height, 'number')} carr{'ies' if known.height == 1 else 'y'} an interval."
+    more = " No other interval meets it; that is no test." if first["lower"] is not None and rows.height > 1 and not reach else f" {format_count(reach, 'other')} {'has an interval' if reach == 1 else 'have intervals'} that meet{'s' * (reach == 1)} it; that is no test." if first["lower"] is not None and rows.height > 1 else ""
+    return f"{said}{more} {known.height:,} of {format_count(rows.height, 'number')} carr{'ies' if known.height == 1 else 'y'} an interval."
 
 # %% ../../nbs/show/04r_board_words.ipynb #1ac879db
 def tried_sentence(experiments: pl.DataFrame) -> str:   # an experiments table
@@ -38,13 +39,13 @@ def tried_sentence(experiments: pl.DataFrame) -> str:   # an experiments table
     rows = guard(experiments, "tried sentence", "environment", "goal", "agent", "replicate", most=None)
     series = rows.select(pl.struct("environment", "goal", "agent", "replicate").n_unique()).item()
     refused = rows.filter(pl.col("valid") == False).height if "valid" in rows.columns else 0  # noqa: E712
-    said = f"{_count(rows.height, 'experiment')} in {series:,} series, by {_count(rows['agent'].n_unique(), 'agent')} in {_count(rows['environment'].n_unique(), 'world')}"
+    said = f"{format_count(rows.height, 'experiment')} in {series:,} series, by {format_count(rows['agent'].n_unique(), 'agent')} in {format_count(rows['environment'].n_unique(), 'world')}"
     return f"{said}; {'which of them the world refused is not recorded' if 'valid' not in rows.columns else f'the world refused {refused:,}' if refused else 'the world refused none'}."
 
 def error_sentence(row: dict) -> str:   # a row of `error_curve`, the last of its agent
     "The standardized prediction error at the end against a predictor that saw nothing: below or above only where the interval leaves out 0."
     who, level = label(condition_name(row["agent"], row["prior_given"]), 80), row["level"]
-    lead = f"{who}, after {_count(row['number'], 'experiment')}: standardized error {interval_text(row['estimate'], row['lower'], row['upper'], level, 'number')} over {row['n']:,} series"
+    lead = f"{who}, after {format_count(row['number'], 'experiment')}: standardized error {interval_text(row['estimate'], row['lower'], row['upper'], level, 'number')} over {row['n']:,} series"
     if row["lower"] is None or row["upper"] is None: return f"{lead}, without an interval to hold against 0, where a predictor stands that saw nothing."
     if row["upper"] < 0: return f"{lead}, below that of a predictor that saw nothing (0)."
     if row["lower"] > 0: return f"{lead}, above that of a predictor that saw nothing (0)."
