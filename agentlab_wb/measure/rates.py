@@ -12,8 +12,8 @@ from ..streams import stream
 from .intervals import beta_interval, bootstrap_mean, check_level, cluster_mean, exact, one_sided, wilson
 
 # %% auto #0
-__all__ = ['POLICIES', 'INTERVALS', 'pick_metric', 'with_outcome', 'check_missing', 'status_counts', 'check_cluster',
-           'degenerate_interval', 'success_rate', 'check_scale', 'rate_rows', 'with_counts']
+__all__ = ['POLICIES', 'INTERVALS', 'pick_metric', 'with_outcome', 'check_missing', 'status_counts', 'sort_names',
+           'check_cluster', 'degenerate_interval', 'success_rate', 'check_scale', 'rate_rows', 'with_counts']
 
 # %% ../../nbs/measure/01_rates.ipynb #4269ea68
 POLICIES = ("fail", "drop", "error", "bounds")  # what to do with attempts that have no outcome
@@ -48,15 +48,20 @@ def status_counts(runs: pl.DataFrame,                               # a runs tab
     tasks = pl.struct("benchmark", "task").n_unique().cast(pl.Int64).alias("n_tasks")
     return runs.group_by(list(by), maintain_order=True).agg(tasks, pl.len().cast(pl.Int64).alias("n_attempts"), *counts)
 
-# %% ../../nbs/measure/01_rates.ipynb #f03b53fd
+# %% ../../nbs/measure/01_rates.ipynb #a30170bf
 _UNIT = ("benchmark", "task")
+
+def sort_names(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    "The rows sorted by these columns. Text is compared once a name, not once a row: the same order, in half the time."
+    codes = {f"__code{i}": pl.col(k).cast(pl.Enum(frame[k].drop_nulls().unique().sort())).to_physical() if frame.schema[k] == pl.String else pl.col(k) for i, k in enumerate(keys)}
+    return frame.with_columns(**codes).sort(list(codes)).drop(list(codes))
 
 def _per_cluster(runs: pl.DataFrame, by: Sequence[str], cluster: str | None) -> pl.DataFrame:
     "One row per group and cluster: number of tasks (size), sum of task means (sum), attempts."
     unit = [c for c in _UNIT if c not in by]
     keys = [*by, *(["__cluster"] if cluster else []), *unit]
     if cluster: runs = runs.with_columns(__cluster=pl.col(cluster))
-    tasks = runs.group_by(keys).agg(value=pl.col("value").mean(), attempts=pl.len()).sort(keys)   # sums in one order: same bytes however rows are sorted
+    tasks = sort_names(runs.group_by(keys).agg(value=pl.col("value").mean(), attempts=pl.len()), keys)   # sums in one order: same bytes however rows are sorted
     if not cluster: return tasks.with_columns(size=pl.lit(1.), sum="value")
     return tasks.group_by([*by, "__cluster"], maintain_order=True).agg(size=pl.len().cast(pl.Float64), sum=pl.col("value").sum(), attempts=pl.col("attempts").sum())
 
@@ -171,7 +176,7 @@ def rate_rows(runs: pl.DataFrame,            # from `with_outcome`
     kinds = {c: runs.schema[c] for c in by} | dict(estimate=pl.Float64, se=pl.Float64, lower=pl.Float64, upper=pl.Float64, method=pl.String, n=pl.Int64)
     return pl.DataFrame(out, schema=kinds, orient="row")
 
-# %% ../../nbs/measure/01_rates.ipynb #50933598
+# %% ../../nbs/measure/01_rates.ipynb #8aae6313
 def _bounded(marked: pl.DataFrame, rows: pl.DataFrame, by: list[str], options: dict) -> pl.DataFrame:
     "Lower limit of the worst case, upper limit of the best: right whatever the missing outcomes were."
     best = rate_rows(marked.with_columns(value=pl.when("known").then("value").otherwise(1.)), by, **options)
@@ -182,8 +187,9 @@ def with_counts(rows: pl.DataFrame, marked: pl.DataFrame, by: list[str], metric:
     "Put counts by status and the best and worst case beside the estimates. A group with nothing left has a null estimate."
     def case(value, name): return _per_cluster(marked.with_columns(value=value), by, None).group_by(by, maintain_order=True).agg((pl.col("sum").sum() / pl.col("size").sum()).alias(name))
     unknown = marked.group_by(by, maintain_order=True).agg(n_unknown=(~pl.col("known")).sum().cast(pl.Int64))
-    table = status_counts(marked, by)
-    for other in (unknown, case(pl.col("value"), "worst"), case(pl.when("known").then("value").otherwise(1.), "best"), rows):
+    table, worst = status_counts(marked, by), case(pl.col("value"), "worst")
+    best = case(pl.when("known").then("value").otherwise(1.), "best") if unknown["n_unknown"].sum() else worst.rename({"worst": "best"})
+    for other in (unknown, worst, best, rows):
         table = table.join(other, on=by, how="left", nulls_equal=True, maintain_order="left")
     table = table.with_columns(metric=pl.lit(metric), level=pl.lit(level), missing=pl.lit(missing), n=pl.col("n").fill_null(0), method=pl.col("method").fill_null("no data: every attempt was dropped"))
     counts = ["n_tasks", "n_attempts", *(f"n_{s}" for s in STATUSES), "n_unknown"]

@@ -49,7 +49,7 @@ def cost_chart(frame: pl.DataFrame,              # from `cost_per_success` or `m
     ends_text = f"From {say(known.row(0, named=True))}, to {say(known.row(-1, named=True))} {unit}." if known.height > 1 else f"{say(known.row(0, named=True))} {unit}."
     return Figure(chart, head, f"{title} of {format_count(known.height, 'agent')} on {where} with {level} intervals. {ends_text}")
 
-# %% ../../nbs/show/02m_cost_charts.ipynb #88dd35d0
+# %% ../../nbs/show/02m_cost_charts.ipynb #84199d05
 FRONT = ("benchmark", "agent", "estimate", "lower", "upper", "cost", "cost_lower", "cost_upper", "level", "n", "on_front", "p_front", "dominated_by", "p_dominated")   # columns of `pareto_front`
 SOMETIMES = .05   # share of resamplings on the front from which on an agent is not plainly dominated
 _CLASSES = ("on the front", "sometimes on it", "dominated")
@@ -74,9 +74,9 @@ def _names(rows: pl.DataFrame, shown: dict[str, str], height: int) -> list[alt.C
     "The numbered agents of the front as a list right of the plot."
     texts = [f"{i}  {shown[a]}" for i, a in enumerate(rows["agent"].head(MOST_NAMED), 1)] + ([f"… {rows.height - MOST_NAMED:,} more, see the table"] if rows.height > MOST_NAMED else [])
     data = [dict(text=t, at=18 * i + 10) for i, t in enumerate(texts)]
-    lines = [alt.Chart(alt.Data(values=[d])).mark_text(align="left", baseline="middle").encode(x=alt.value(PLOT_WIDTH + 24), y=alt.value(d["at"]), text=alt.Text("text", type="nominal")) for d in data]
+    lines = alt.Chart(alt.Data(values=data)).mark_text(align="left", baseline="middle").encode(x=alt.value(PLOT_WIDTH + 24), y=alt.Y("at", type="quantitative", scale=None, axis=None), text=alt.Text("text", type="nominal"))   # no scale: pixels
     head = alt.Chart(alt.Data(values=[{"heading": "on the front, cheapest first"}])).mark_text(align="left", baseline="bottom", color=INK).encode(x=alt.value(PLOT_WIDTH + 24), y=alt.value(-4), text=alt.Text("heading", type="nominal"))
-    return [head, *lines]
+    return [head, lines]
 
 # %% ../../nbs/show/02m_cost_charts.ipynb #1a65799e
 def pareto_chart(frame: pl.DataFrame,            # from `pareto_front`

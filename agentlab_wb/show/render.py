@@ -18,8 +18,8 @@ from .theme import INK, INK_ON_WHITE, label, visible
 
 # %% auto #0
 __all__ = ['MAX_ROWS', 'Provenance', 'VL_VERSION', 'UPGRADE_JS', 'FIGURE_CSS', 'guard', 'safe_frame', 'chart_spec',
-           'provenance_text', 'chart_svg', 'chart_png', 'png_text', 'json_for_script', 'chart_html_fragment',
-           'vega_bundle', 'figure_scripts', 'Figure', 'save_figure']
+           'provenance_text', 'spec_svg', 'chart_svg', 'chart_png', 'png_text', 'json_for_script',
+           'chart_html_fragment', 'vega_bundle', 'figure_scripts', 'Figure', 'save_figure']
 
 # %% ../../nbs/show/01_render.ipynb #1d4f6df3
 MAX_ROWS = 5_000  # most rows in one chart
@@ -120,7 +120,21 @@ def _describe(document: minidom.Document, prefix: str, parts: dict[str, str]) ->
     root.setAttribute("role", "img")
     root.setAttribute("aria-labelledby", " ".join(f"{prefix}{tag}" for tag in ("title", "desc") if parts.get(tag)))
 
-# %% ../../nbs/show/01_render.ipynb #2b15548a
+# %% ../../nbs/show/01_render.ipynb #749697ca
+def spec_svg(spec: dict,                      # from `chart_spec`
+             title: str,                      # accessible name, one line
+             description: str,                # alt text
+             provenance: Provenance = None,   # kept in <metadata>
+             *, prefix: str | None = None,    # of the ids inside; by default made from the content
+            ) -> str:                         # SVG document
+    "Draw a specification as SVG, as `chart_svg` does."
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=VL_VERSION, config={"aria": False}, allowed_base_urls=[])
+    prefix = prefix or "wb" + hashlib.sha256(json.dumps([title, description, spec]).encode()).hexdigest()[:8] + "-"
+    document = minidom.parseString(svg.encode())
+    _own_ids(document.documentElement, prefix)
+    _describe(document, prefix, dict(title=visible(title), desc=visible(description, keep="\n"), metadata=provenance_text(provenance)))
+    return document.documentElement.toxml()
+
 def chart_svg(chart: alt.TopLevelMixin,          # any Altair chart
               title: str,                        # accessible name, one line
               description: str,                  # alt text: what is plotted, how many, which values
@@ -132,13 +146,7 @@ def chart_svg(chart: alt.TopLevelMixin,          # any Altair chart
     Nothing is fetched: a chart whose data are a URL is an error. Raises `DataError` like `chart_spec`.
     """
     if not (title.strip() and description.strip()): raise DataError("a chart needs a title and a description for readers who don't see it.")
-    spec = chart_spec(chart)
-    svg = vl_convert.vegalite_to_svg(spec, vl_version=VL_VERSION, config={"aria": False}, allowed_base_urls=[])
-    prefix = prefix or "wb" + hashlib.sha256(json.dumps([title, description, spec]).encode()).hexdigest()[:8] + "-"
-    document = minidom.parseString(svg.encode())
-    _own_ids(document.documentElement, prefix)
-    _describe(document, prefix, dict(title=visible(title), desc=visible(description, keep="\n"), metadata=provenance_text(provenance)))
-    return document.documentElement.toxml()
+    return spec_svg(chart_spec(chart), title, description, provenance, prefix=prefix)
 
 # %% ../../nbs/show/01_render.ipynb #58202870
 def _on_white(value):

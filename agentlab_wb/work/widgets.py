@@ -151,7 +151,7 @@ _CHARTS_CSS = f"""
 .wb-hidden {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }}
 """
 
-# %% ../../nbs/work/12_widgets.ipynb #b9768d8e
+# %% ../../nbs/work/12_widgets.ipynb #fb44ddbd
 class ChartBox(anywidget.AnyWidget):
     "The charts of a view, live. `on_event` is called with messages of kind pick, brush, open, drawn, failed, copied, uncopied."
     _esm = _CHART_JS + _FIGURE_JS + _CHARTS_JS
@@ -166,7 +166,7 @@ class ChartBox(anywidget.AnyWidget):
 
     def show(self, pictures: Sequence[Picture], picked: Sequence[object] = ()) -> None:
         "Draw these. As long as no browser has the scripts, with a still picture of each."
-        still = (lambda p: "") if self.live else (lambda p: p.figure.svg())
+        still = (lambda p: "") if self.live else (lambda p: p.svg)
         made = [dict(spec=clickable(p, picked), svg=still(p), title=visible(p.figure.title), description=visible(p.figure.description), by=p.by) for p in pictures]
         with self.hold_sync(): self.charts, self.stamp = made, self.stamp + 1
 
