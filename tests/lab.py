@@ -28,8 +28,9 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HERE = "127.0.0.1"
 PATIENCE = 120  # seconds until something that never came counts as lost: a busy machine is no failure
-NOISE = (  # what Notebook 7.6 itself complains about whenever it opens a notebook, also with no settings: a plug-in without a schema, a command of the file browser it does not have
+NOISE = (  # what Notebook 7.6 itself complains about whenever it opens a notebook, also with no settings: a plug-in without a schema, a font that it may not fetch, a command of the file browser it does not have
     r"^page: Cannot read properties of undefined \(reading 'schema'\) at http://127\.0\.0\.1:\d+/static/notebook/",
+    r"^console: Failed to load resource: .* 403 \(Forbidden\) \(http://127\.0\.0\.1:\d+/static/notebook/[^ ]*\.woff2\)$",
     r"^page: Command 'filebrowser:open-path' not registered\. at .*http://127\.0\.0\.1:\d+/static/notebook/",
 )
 SETTINGS = {  # news, update checks and dialogs off; every cell in the page, also the ones out of sight

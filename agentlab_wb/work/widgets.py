@@ -67,7 +67,7 @@ function dark(el) {
 }
 """
 
-# %% ../../nbs/work/12_widgets.ipynb #03f5c59e
+# %% ../../nbs/work/12_widgets.ipynb #288513f7
 _FIGURE_JS = """
 function listen(view, chart, index, send) {
   const has = name => (name in (view.getState({signals: n => n === name}).signals ?? {}));
@@ -99,6 +99,7 @@ async function enliven(figure, chart, index, model, send) {
   const {embed} = await vega(model), live = document.createElement("div"), box = figure.firstChild;
   live.className = "wb-live";
   const made = await embed(live, structuredClone(chart.spec), {mode: "vega-lite", renderer: "svg", actions: false, ast: true, loader, tooltip: {theme: dark(figure) ? "dark" : "light"}});
+  live.querySelectorAll("[class*=brush_brush]").forEach(mark => { mark.removeAttribute("role"); mark.setAttribute("aria-hidden", "true"); });   // Vega gives the empty area a role, but no name
   box.replaceChildren(live);
   figure.dataset.live = "true";
   listen(made.view, chart, index, send);
