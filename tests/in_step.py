@@ -4,6 +4,7 @@ Without arguments: export, clean and write README, and fail if that changed any 
 nbdev_clean exits 0 even on a notebook that does not parse, so every notebook is read here first.
 """
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -51,12 +52,18 @@ def _output(output, number: int) -> list[str]:
     return ["```text", "".join(data["text/plain"]).rstrip(), "```"] if "text/plain" in data else []
 
 
+def _from_root(prose: str) -> str:
+    "Links and pictures of the notebook are relative to nbs/, those of README to the project."
+    here = lambda m: m[1] + os.path.normpath("nbs/" + m[2])
+    return re.sub(r"""(\]\(|src="|srcset=")(?![a-z]+:|#|/)([^)"\s]+)""", here, prose)
+
+
 def readme() -> str:
-    "README.md from nbs/index.ipynb: prose as it stands, visible code, kept outputs."
+    "README.md from nbs/index.ipynb: prose with its links, visible code, kept outputs."
     parts, figures = [], 0
     for cell in nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4).cells:
         if cell.cell_type == "markdown":
-            parts.append(cell.source)
+            parts.append(_from_root(cell.source))
             continue
         if re.search(r"^#\|\s*hide\b", cell.source, re.M):
             continue

@@ -39,7 +39,7 @@ SHOTS = (
     Shot("attempts", OPENHANDS, "attempts", "e.change(lambda s: pick(s, 'agent', ['claude-opus-4-6']))"),
     Shot("linked", OPENHANDS, "tasks", "e.change(lambda s: pick(s, 'agent', ['claude-opus-4-6', 'GPT-5.4', 'Gemini-3-Pro']))", beside="leaderboard", width=1600, height=900),
     Shot("reliability", TAU, "reliability"),
-    Shot("plan", TAU, "plan"),
+    Shot("plan", REAL / "fastchat_vicuna_reviews", "plan"),
     Shot("ladder", REAL / "fastchat_vicuna_reviews", "ladder"),
     Shot("contests", SHIPPED, "contests"),
     Shot("agreement", REAL / "popquorn_offensiveness", "agreement"),
@@ -56,7 +56,7 @@ def take(lab: Lab, shot: Shot, dark: bool, out: Path) -> Path:
     if problem := book.ask("e.problem.value"): print(f"{shot.name}: {problem}", file=sys.stderr)
     widget = book.locator(".wb-explorer").first
     box, path = widget.bounding_box(), out / f"explorer-{shot.name}{'-dark' if dark else ''}.png"
-    book.page.screenshot(path=path, clip=dict(x=box["x"] - 8, y=box["y"] - 4, width=min(box["width"] + 16, shot.width), height=min(box["height"] + 8, shot.height)))
+    book.page.screenshot(path=path, clip=dict(x=box["x"] - 8, y=box["y"] - 4, width=min(box["width"] + 8, shot.width), height=min(box["height"] + 8, shot.height)))
     book.page.context.close()
     return path
 
