@@ -13,8 +13,9 @@ from ..measure.intervals import check_level, holm, normal_quantile, t_quantile
 from ..measure.rates import check_missing, check_scale, pick_metric, with_outcome
 
 # %% auto #0
-__all__ = ['mcnemar_midp', 'tango', 'outcome_matrix', 'wald_adjusted', 'paired_binary', 'paired_graded', 'usable_runs',
-           'best_case', 'difference_bounds', 'worst_to_best', 'pairwise_differences', 'compact_letters', 'tie_groups']
+__all__ = ['MANY_ROWS', 'mcnemar_midp', 'tango', 'outcome_matrix', 'wald_adjusted', 'paired_binary', 'paired_graded',
+           'usable_runs', 'best_case', 'outcome_cases', 'difference_bounds', 'worst_to_best', 'pairwise_differences',
+           'compact_letters', 'tie_groups']
 
 # %% ../../nbs/infer/00_groups.ipynb #fa06fd99
 def mcnemar_midp(b: np.ndarray,      # tasks that only the first solved
@@ -49,18 +50,25 @@ def tango(b: np.ndarray,       # tasks that only the first solved
     z, n = normal_quantile(level), np.where(n > 0, n, np.nan)
     with np.errstate(invalid="ignore"): return -_tango_upper(c, b, n, z), _tango_upper(b, c, n, z)
 
-# %% ../../nbs/infer/00_groups.ipynb #7faf1f5e
+# %% ../../nbs/infer/00_groups.ipynb #9d547573
+MANY_ROWS = 1_000_000   # from so many on, equal outcomes are counted first
+
+def _counted(runs: pl.DataFrame) -> pl.DataFrame:
+    "Task, agent, value, and how many attempts had it. Yes-or-no outcomes add up to the same whether they are counted or summed one by one."
+    if runs.height < MANY_ROWS or not runs["value"].is_in([0., 1.]).all(): return runs.select("task", "agent", "value", times=pl.lit(1.))
+    return runs.group_by("task", "agent", "value").agg(times=pl.len().cast(pl.Float64))
+
 def outcome_matrix(runs: pl.DataFrame,    # columns task, agent, value
                    agents: list[str],     # columns of the matrix, in this order
                   ) -> tuple[np.ndarray, np.ndarray, bool]:  # Y, M, and whether every outcome is one yes-or-no attempt
     "Mean outcome per task and agent (0 where absent), which are there, and whether all are single yes-or-no attempts."
-    tasks, m = runs["task"].unique().sort(), len(agents)
+    tasks, m, runs = runs["task"].unique().sort(), len(agents), _counted(runs)
     t, a = (runs[c].cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64) for c, names in (("task", tasks), ("agent", agents)))
-    value = runs["value"].to_numpy()
-    count = np.bincount(t * m + a, minlength=len(tasks) * m)
+    value, times = runs["value"].to_numpy(), runs["times"].to_numpy()
+    count = np.bincount(t * m + a, times, minlength=len(tasks) * m)
     if (count > 1).any():                                        # sums of attempts that do not depend on the order of rows
-        order = np.argsort(value, kind="stable"); t, a, value = t[order], a[order], value[order]
-    Y = np.bincount(t * m + a, value, minlength=len(tasks) * m) / np.maximum(count, 1)
+        order = np.argsort(value, kind="stable"); t, a, value, times = t[order], a[order], value[order], times[order]
+    Y = np.bincount(t * m + a, value * times, minlength=len(tasks) * m) / np.maximum(count, 1)
     return Y.reshape(-1, m), (count > 0).astype(float).reshape(-1, m), bool((count <= 1).all() and ((value == 0) | (value == 1)).all())
 
 def wald_adjusted(b: np.ndarray, c: np.ndarray, n: np.ndarray, level: float = .95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -99,7 +107,7 @@ def paired_graded(Y: np.ndarray,    # mean outcome, tasks × agents, 0 where abs
         p = np.where(flat, np.where(np.abs(d) < 1e-12, 1., np.minimum(2. * .5 ** n, 1.)), 2 * special.stdtr(np.maximum(n - 1, 1), -np.abs(d / se)))
     return dict(estimate=d, se=se, lower=np.maximum(d - half, -1), upper=np.minimum(d + half, 1), p=p, n=n, only_a=np.full(len(i), np.nan), only_b=np.full(len(i), np.nan), test="paired t")
 
-# %% ../../nbs/infer/00_groups.ipynb #d534806b
+# %% ../../nbs/infer/00_groups.ipynb #3c295721
 def usable_runs(runs: pl.DataFrame,    # a runs table
                 metric: str | None,    # 'success' or 'score'; None: the one that is there
                 missing: str,          # one of `POLICIES`
@@ -116,6 +124,17 @@ def best_case(runs: pl.DataFrame,    # from `usable_runs`
              ) -> np.ndarray:        # tasks × agents
     "Task means if every missing outcome had succeeded."
     return outcome_matrix(runs.with_columns(value=pl.when("known").then("value").otherwise(1.)), agents)[0]
+
+def outcome_cases(every: pl.DataFrame,   # all runs of one benchmark, from `usable_runs`
+                  agents: list[str],     # columns of the matrices
+                  Y: np.ndarray,         # mean outcomes of those that are used
+                  M: np.ndarray,         # which are there
+                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:   # task means if all that is missing had failed; which are there; if all had succeeded
+    "The worst and the best case; where nothing is missing, what is there."
+    if every["known"].all(): return Y, M, Y
+    every = every.filter(pl.col("agent").is_in(agents))
+    low, seen, _ = outcome_matrix(every, agents)
+    return low, seen, best_case(every, agents)
 
 def difference_bounds(low: np.ndarray,        # outcomes if all missing ones had failed, tasks × agents
                       high: np.ndarray,       # if all had succeeded
@@ -143,7 +162,7 @@ def worst_to_best(run: Callable[..., dict],    # function (Y, M, i, j) -> estima
     same = worst["estimate"] * best["estimate"] > 0
     return dict(se=np.full(len(i), np.nan), lower=worst["lower"], upper=best["upper"], p=np.where(same, np.maximum(worst["p"], best["p"]), 1.))
 
-# %% ../../nbs/infer/00_groups.ipynb #42932c63
+# %% ../../nbs/infer/00_groups.ipynb #2b4cfcfe
 def pairwise_differences(runs: pl.DataFrame,           # a runs table
                          *,
                          metric: str | None = None,    # 'success' or 'score'
@@ -168,8 +187,7 @@ def _pairs(benchmark: str, runs: pl.DataFrame, every: pl.DataFrame, level: float
     Y, M, binary = outcome_matrix(runs, agents)
     i, j = np.triu_indices(len(agents), 1)
     if not len(i): return _no_pairs()
-    every = every.filter(pl.col("agent").is_in(agents))
-    (low, seen, _), high = outcome_matrix(every, agents), best_case(every, agents)
+    low, seen, high = outcome_cases(every, agents, Y, M)
     def run(Y, M, i, j): return (paired_binary if binary else paired_graded)(Y, M, i, j, level)
     found, (worst, best) = run(Y, M, i, j), difference_bounds(low, high, seen, i, j)
     if missing == "bounds": found |= worst_to_best(run, low, high, seen, i, j) | dict(test=found["test"] + ", worst to best case")

@@ -115,7 +115,7 @@ def _interval(chosen: str, sizes, sums, level: float, replicates: int, rng, prio
     if se is None: return degenerate_interval(mean, len(sizes), level, "one unit only" if len(sizes) == 1 else "all units equal")
     return mean, se, max(lower, 0.), min(upper, 1.), chosen
 
-# %% ../../nbs/measure/01_rates.ipynb #118ce18d
+# %% ../../nbs/measure/01_rates.ipynb #9232102e
 def success_rate(runs: pl.DataFrame,                              # a runs table
                  *,
                  by: Sequence[str] = ("benchmark", "agent"),      # columns that make a group; a row each
@@ -145,11 +145,12 @@ def success_rate(runs: pl.DataFrame,                              # a runs table
     marked = with_outcome(runs, metric)
     used = check_missing(marked, missing)
     options = dict(interval=interval, cluster=cluster, level=level, prior=prior, replicates=replicates, seed=seed)
-    rows = rate_rows(used, by, **options)
+    units = _per_cluster(used, by, cluster)
+    rows = rate_rows(used, by, **options, units=units)
     if missing == "bounds": rows = _bounded(marked, rows, by, options)
-    return with_counts(rows, marked, by, metric, missing, level)
+    return with_counts(rows, marked, by, metric, missing, level, units if cluster is None and used.height == marked.height else None)
 
-# %% ../../nbs/measure/01_rates.ipynb #e1df8e91
+# %% ../../nbs/measure/01_rates.ipynb #c24eb71e
 def check_scale(runs: pl.DataFrame,    # a runs table
                 metric: str,           # 'success' or 'score'
                ) -> None:
@@ -165,10 +166,11 @@ def rate_rows(runs: pl.DataFrame,            # from `with_outcome`
               prior: tuple[float, float],    # of the Beta interval
               replicates: int,               # of the bootstrap
               seed: int,                     # same seed, same numbers
+              units: pl.DataFrame | None = None,  # the runs added up by unit, where that is done already
              ) -> pl.DataFrame:              # `by`, estimate, se, lower, upper, method, n
     "Estimate and interval of every group."
     out = []
-    for key, part in _per_cluster(runs, by, cluster).group_by(by, maintain_order=True):
+    for key, part in (_per_cluster(runs, by, cluster) if units is None else units).group_by(by, maintain_order=True):
         sizes, sums, attempts = (part[c].to_numpy() for c in ("size", "sum", "attempts"))
         chosen = _choose(interval, _is_counting(sizes, sums, attempts), cluster, " · ".join(map(str, key)))
         rng = stream(seed, "success_rate", *key) if chosen == "bootstrap" else None
@@ -176,16 +178,16 @@ def rate_rows(runs: pl.DataFrame,            # from `with_outcome`
     kinds = {c: runs.schema[c] for c in by} | dict(estimate=pl.Float64, se=pl.Float64, lower=pl.Float64, upper=pl.Float64, method=pl.String, n=pl.Int64)
     return pl.DataFrame(out, schema=kinds, orient="row")
 
-# %% ../../nbs/measure/01_rates.ipynb #8aae6313
+# %% ../../nbs/measure/01_rates.ipynb #d85987f0
 def _bounded(marked: pl.DataFrame, rows: pl.DataFrame, by: list[str], options: dict) -> pl.DataFrame:
     "Lower limit of the worst case, upper limit of the best: right whatever the missing outcomes were."
     best = rate_rows(marked.with_columns(value=pl.when("known").then("value").otherwise(1.)), by, **options)
     return rows.join(best.select(*by, best_upper="upper"), on=by, nulls_equal=True, maintain_order="left").with_columns(
         upper="best_upper", se=pl.lit(None, pl.Float64), method=pl.col("method") + ", worst to best case").drop("best_upper")
 
-def with_counts(rows: pl.DataFrame, marked: pl.DataFrame, by: list[str], metric: str, missing: str, level: float) -> pl.DataFrame:
-    "Put counts by status and the best and worst case beside the estimates. A group with nothing left has a null estimate."
-    def case(value, name): return _per_cluster(marked.with_columns(value=value), by, None).group_by(by, maintain_order=True).agg((pl.col("sum").sum() / pl.col("size").sum()).alias(name))
+def with_counts(rows: pl.DataFrame, marked: pl.DataFrame, by: list[str], metric: str, missing: str, level: float, units: pl.DataFrame | None = None) -> pl.DataFrame:
+    "Put counts by status and the best and worst case beside the estimates. A group with nothing left has a null estimate. `units`: the marked runs added up by task, where that is done already."
+    def case(value, name): return (_per_cluster(marked.with_columns(value=value), by, None) if units is None or name == "best" else units).group_by(by, maintain_order=True).agg((pl.col("sum").sum() / pl.col("size").sum()).alias(name))
     unknown = marked.group_by(by, maintain_order=True).agg(n_unknown=(~pl.col("known")).sum().cast(pl.Int64))
     table, worst = status_counts(marked, by), case(pl.col("value"), "worst")
     best = case(pl.when("known").then("value").otherwise(1.), "best") if unknown["n_unknown"].sum() else worst.rename({"worst": "best"})
