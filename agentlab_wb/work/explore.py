@@ -24,9 +24,9 @@ from .views import Option, Picture, Rows, Shown, View, all_views, chosen, export
 from .widgets import ChartBox, TableBox
 
 # %% auto #0
-__all__ = ['KEPT', 'ONLY', 'IDLE', 'picked', 'pick', 'toggle', 'chips', 'Session', 'count_text', 'facets', 'Pane', 'Explorer',
-           'quietly', 'say', 'safely', 'change', 'open_', 'back', 'draw', 'export', 'save', 'restore', 'static',
-           'follow', 'take', 'stop', 'explore']
+__all__ = ['KEPT', 'ONLY', 'PATIENCE', 'IDLE', 'picked', 'pick', 'toggle', 'chips', 'Session', 'count_text', 'facets', 'Pane',
+           'Explorer', 'quietly', 'say', 'safely', 'change', 'open_', 'back', 'draw', 'export', 'save', 'restore',
+           'static', 'follow', 'take', 'stop', 'explore']
 
 # %% ../../nbs/work/13_explore.ipynb #5a3edbd4
 def picked(state: Selection, kind: str) -> tuple:
@@ -343,7 +343,9 @@ def _build_actions(self: Explorer) -> None:
 
 Explorer._build, Explorer._build_actions = _build, _build_actions
 
-# %% ../../nbs/work/13_explore.ipynb #abc051ff
+# %% ../../nbs/work/13_explore.ipynb #1ceef176
+PATIENCE = 1_000_000   # rows from which on a view may take seconds, and says that it is at work
+
 class _Quiet:
     "While it lasts, widgets that are set do not answer."
     def __init__(self, explorer: Explorer): self.explorer = explorer
@@ -376,9 +378,10 @@ def change(self: Explorer, to: Callable[[Selection], Selection] | None = None, *
             self.session.state, self.session.view, self.session.beside, self.session.past = before
             self.draw()
             raise
-    self.say("")
+    self.say("Computing …" if max((f.height for f in tables(self.study).values()), default=0) > PATIENCE else "")
     self.say("", error=True)
     self.safely(act)
+    if "Computing …" in self.message.value: self.say("")
 
 Explorer.quietly, Explorer.say, Explorer.safely, Explorer.change = quietly, say, safely, change
 
