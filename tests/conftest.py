@@ -3,10 +3,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from lab import chromium, lab, lab_server  # noqa: F401  fixtures: JupyterLab in a real browser
 
-settings.register_profile("repeatable", derandomize=True)  # the same examples each time; HYPOTHESIS_PROFILE=default looks for new ones
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the same examples each time; HYPOTHESIS_PROFILE=default looks for new ones
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 ROOT = Path(__file__).resolve().parents[1]
