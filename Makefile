@@ -40,8 +40,8 @@ proofs: $(VENV)/.dev             ## coverage of intervals by long simulations: u
 prepare: $(VENV)/.dev            ## export the library, clean the notebooks, write README.md
 	@$(BIN)/python tests/in_step.py --write
 
-lab: $(VENV)/.dev                ## JupyterLab on the notebooks
-	@$(BIN)/jupyter lab nbs
+lab: $(VENV)/.dev                ## JupyterLab on the notebooks; with STUDY=path, the explorer on those results
+	@$(if $(STUDY),$(BIN)/agentlab-wb lab "$(STUDY)",$(BIN)/jupyter lab nbs)
 
 docs: $(VENV)/.dev               ## the site; needs quarto on PATH
 	@command -v quarto >/dev/null || { echo "The site is built by quarto, which is not on PATH. Install it from quarto.org, then run make docs again."; exit 1; }
