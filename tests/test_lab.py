@@ -46,7 +46,7 @@ def test_it_writes_a_notebook_and_starts_jupyterlab_on_it(here, capsys):
     assert main(["lab", "../in/runs.csv", "--port", "8899", "--no-browser"]) == 0
     assert commands == [[sys.executable, "-m", "jupyterlab", "agentlab_wb-runs.ipynb", "--port=8899", "--no-browser", *(["--allow-root"] if os.geteuid() == 0 else [])]]
     nbformat.validate(nbformat.read("agentlab_wb-runs.ipynb", as_version=4))
-    assert sources("agentlab_wb-runs.ipynb")[1:] == ["from agentlab_wb import explore, load", "study = load('../in/runs.csv')\nstudy", "explore(study)"]
+    assert sources("agentlab_wb-runs.ipynb")[1:] == ["from agentlab_wb import explore, load", "path = '../in/runs.csv'\nstudy = load(path)\nstudy", "explorer = explore(study, path=path)\nexplorer"]
     assert "runs holds runs: 4 rows, 2 agents, 2 items." in capsys.readouterr().out
 
 

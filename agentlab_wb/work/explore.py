@@ -549,10 +549,11 @@ def stop(self: Explorer) -> None:
 
 Explorer.follow, Explorer.take, Explorer._tell, Explorer.stop = follow, take, _tell, stop
 
-# %% ../../nbs/work/13_explore.ipynb #3b2a51bb
+# %% ../../nbs/work/13_explore.ipynb #67d9cc33
 def explore(study: Study | str | Path,         # a study, or where its results are
             view: str | None = None,           # the view to open with; default: the overview
-            *, state: str | Path | None = None,  # a state that was saved: what to look at
+            *, path: str | Path | None = None,  # where a study was loaded from, for the code that rebuilds a view
+            state: str | Path | None = None,   # a state that was saved: what to look at
             follow: bool = False,              # watch the path while a benchmark runs
             every: float = 2.,                 # seconds between looks at the path, at least
             **options,                         # of `load`, where a path is given
@@ -562,11 +563,12 @@ def explore(study: Study | str | Path,         # a study, or where its results a
     Views appear as the tables allow: overview, leaderboard, pairwise, ladder, contests, reliability, cost, tasks, attempts, agreement, judges,
     information, published, plan. Raises `DataError` for a study that cannot be loaded, a view that it does not have, and a state that cannot be read.
     """
-    path = None if isinstance(study, Study) else study
-    if path is None and (options or follow): raise DataError(f"{in_words([*options, *['follow'] * follow])}: for a path; this is a Study already.")
+    given = isinstance(study, Study)
+    if given and (options or follow): raise DataError(f"{in_words([*options, *['follow'] * follow])}: for a path; this is a Study already.")
+    path = path if given else study
     watch = Watch(path, every=every, **options) if follow else None
     if watch: study = watch.poll() or Study(Path(path).resolve().name or "results")
-    elif path is not None: study = load(path, **options)
+    elif not given: study = load(path, **options)
     made = Explorer(study, path, view if not watch or tables(study) else None)
     if state is not None: made.restore(state)
     if watch: made.follow(watch)

@@ -13,7 +13,7 @@ from .provenance import slug
 # %% auto #0
 __all__ = ['APPS', 'start_cells', 'notebook_of', 'write_start', 'jupyter_command', 'run_jupyter', 'prepare_lab']
 
-# %% ../../nbs/work/09_lab.ipynb #e7a309c2
+# %% ../../nbs/work/09_lab.ipynb #b4e90929
 def _title(text: str) -> str:
     "A heading for Markdown: markup and hidden characters as text, on one line, not endless."
     from agentlab_wb.show.tables import markdown_text
@@ -28,12 +28,13 @@ def start_cells(path: str | None,                 # file or folder of results; N
     "Cells of a notebook that opens the explorer on results. Everything given goes into the code as a literal."
     if path is None:
         return [("markdown", "# Results of agents\n\nWrite the path of a file or folder of results between the quotes, then run all cells (Run ▸ Run All Cells). What can be read: `formats()`."),
-                ("code", "from agentlab_wb import explore, load"), ("code", 'path = "path/to/results"'), ("code", "study = load(path)\nstudy"), ("code", "explore(study)")]
+                ("code", "from agentlab_wb import explore, load"), ("code", 'path = "path/to/results"'), ("code", "study = load(path)\nstudy"), ("code", "explorer = explore(study, path=path)\nexplorer")]
     about = "The explorer watches this folder: results appear in it while they are written." if follow else "What the files hold and what is missing, then the explorer."
     first = ("markdown", f"# {_title(name or path)}\n\n{about} Run all cells (Run ▸ Run All Cells).")
-    if follow: return [first, ("code", "from agentlab_wb import explore"), ("code", f"explore({path!r}, follow=True)")]
+    if follow: return [first, ("code", "from agentlab_wb import explore"), ("code", f"explorer = explore({path!r}, follow=True)\nexplorer")]
     more = "".join(f", {k}={v!r}" for k, v in (options or {}).items() if v is not None)
-    return [first, ("code", "from agentlab_wb import explore, load"), ("code", f"study = load({path!r}{more})\nstudy"), ("code", "explore(study)")]
+    known = "" if more else ", path=path"   # 'copy code' begins with load(path), which would lack the options
+    return [first, ("code", "from agentlab_wb import explore, load"), ("code", f"path = {path!r}\nstudy = load(path{more})\nstudy"), ("code", f"explorer = explore(study{known})\nexplorer")]
 
 # %% ../../nbs/work/09_lab.ipynb #445951cc
 def notebook_of(cells: Sequence[tuple[str, str]]) -> dict:   # kind and text of each cell
