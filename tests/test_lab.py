@@ -123,7 +123,7 @@ def test_a_hostile_path_stays_text(here, monkeypatch, name):
     (made,) = work.iterdir()
     assert commands[0][3] == made.name and made.name.startswith("agentlab_wb-")
     seen, names = [], {}
-    monkeypatch.setattr(agentlab_wb, "explore", seen.append, raising=False)
+    monkeypatch.setattr(agentlab_wb, "explore", lambda study, path: seen.append(study) if path == names["path"] else None)
     for source in sources(made)[1:]:
         exec(source, names)
     assert seen[0].runs.height == 4 and len(list(work.iterdir())) == 1
@@ -169,7 +169,7 @@ def test_a_real_server_comes_up_and_is_ended(tmp_path):
             while (found := answer(port, "api/contents/agentlab_wb-runs.ipynb")) is None:
                 assert server.poll() is None and time.monotonic() < end, (tmp_path / "log").read_text()
                 time.sleep(.3)
-            assert "study = load('runs.csv')" in "".join("".join(c["source"]) for c in json.loads(found)["content"]["cells"])
+            assert "path = 'runs.csv'" in "".join("".join(c["source"]) for c in json.loads(found)["content"]["cells"])
             assert b"jupyter-config-data" in answer(port, "lab/tree/agentlab_wb-runs.ipynb")
             server.send_signal(signal.SIGTERM)
             assert server.wait(60) == 130
