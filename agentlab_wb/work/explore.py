@@ -488,7 +488,7 @@ def restore(self: Explorer, file: str | Path) -> None:
 
 Explorer._copy, Explorer.export, Explorer.save, Explorer.restore = _copy, export, save, restore
 
-# %% ../../nbs/work/13_explore.ipynb #856e1459
+# %% ../../nbs/work/13_explore.ipynb #fbe81fe2
 IDLE = .8   # seconds without a change before the static copy is made again
 
 def static(self: Explorer) -> dict[str, str]:
@@ -496,7 +496,7 @@ def static(self: Explorer) -> dict[str, str]:
     views = [self.session.shown(v) for v in (self.session.view, self.session.beside) if v]
     heading = " · ".join([label(self.study.name, 80), count_text(self.session.slice()), *(c for c, _ in chips(self.state))])
     parts = "".join(static_html(s, heading) for s in views) or f"<p>{html.escape(heading)}</p>"
-    return {"text/html": f'<div class="wb-copies wb-copy-{self.id}">{parts}</div>', "text/plain": "\n\n".join([heading, *map(static_text, views)])}
+    return {"text/html": f'<div class="wb-copies wb-copy-{self.id} mathjax_ignore tex2jax_ignore">{parts}</div>', "text/plain": "\n\n".join([heading, *map(static_text, views)])}
 
 def _keep_static(self: Explorer) -> None:
     "Renew the copies soon, or at once where nothing runs that could do it later."
