@@ -250,10 +250,10 @@ def nothing(view: str, title: str, why: str) -> Shown:
     "A view without anything in it, and the reason."
     return Shown(view, title, banners=(why,))
 
-# %% ../../nbs/work/11_views.ipynb #59bb9a25
-def _roomy(svg: str, more: float = 1.08) -> str:
-    "A little room at the right: an image cannot overflow, and letters of the reader's font may be wider than those that were measured."
-    return re.sub(r'^(<svg [^>]*?)\bwidth="([\d.]+)"([^>]*?)viewBox="0 0 ([\d.]+) ', lambda m: f'{m[1]}width="{float(m[2]) * more:.0f}"{m[3]}viewBox="0 0 {float(m[4]) * more:.0f} ', svg, count=1)
+# %% ../../nbs/work/11_views.ipynb #17a4d2e4
+def _roomy(svg: str, more: float = 1.08, side: int = 24) -> str:
+    "A little room on both sides: an image cannot overflow, and letters of the reader's font may be wider than those that were measured. On the left stand the names of agents and tasks."
+    return re.sub(r'^(<svg [^>]*?)\bwidth="([\d.]+)"([^>]*?)viewBox="0 0 ([\d.]+) ', lambda m: f'{m[1]}width="{float(m[2]) * more + 2 * side:.0f}"{m[3]}viewBox="-{side} 0 {float(m[4]) * more + 2 * side:.0f} ', svg, count=1)
 
 def _image(picture: Picture) -> str:
     data = base64.b64encode(_roomy(picture.svg).encode()).decode()
