@@ -1,4 +1,4 @@
-"Starter notebooks: one for each data shape, each with its report, kept outputs that are what the code gives, and simulated data called so."
+"Starter notebooks: one for each data shape, each with its report and the explorer, kept outputs that are what the code gives, and simulated data called so. The tour of the explorer: the same for its links and outputs."
 import ast
 import contextlib
 import io
@@ -9,12 +9,17 @@ import nbformat
 import polars as pl
 import pytest
 from conftest import ROOT
+from screenshots import SHOTS
 
 from agentlab_wb.tables import TABLES
+from agentlab_wb.work.explore import Explorer
+from agentlab_wb.work.views import all_views
 
 FOLDER = ROOT / "nbs" / "tutorials"
 STARTERS = sorted(FOLDER.glob("start_with_*.ipynb"))
+TOUR = FOLDER / "look_around.ipynb"
 each = pytest.mark.parametrize("path", STARTERS, ids=lambda p: p.stem.removeprefix("start_with_"))
+with_tour = pytest.mark.parametrize("path", [*STARTERS, TOUR], ids=lambda p: p.stem.removeprefix("start_with_"))
 
 
 def shape(path: Path) -> str:
@@ -38,6 +43,11 @@ def hidden(cell) -> bool:
     return re.search(r"^#\|\s*hide\b", cell.source, re.M) is not None
 
 
+def copies(notebook) -> list[str]:
+    "Kept static copies of explorers."
+    return ["".join(o["data"]["text/html"]) for c in code_cells(notebook) for o in c.outputs if "wb-copies" in o.get("data", {}).get("text/html", "")]
+
+
 def shows(source: str) -> bool:
     "Does the cell end in a value, or print?"
     tree = ast.parse(source)
@@ -54,14 +64,13 @@ def test_form(path):
     notebook = read(path)
     first = notebook.cells[0].source
     assert re.match(rf"# Start with {shape(path)}\n\n> \S.+\n", first), first[:80]
-    assert len(notebook.cells) <= 25
+    assert len(notebook.cells) <= 26
     assert f'schema("{shape(path)}")' in first
     headings = re.findall(r"^## (.+)$", prose(notebook), re.M)
     for wanted in ("Your own files", "Look", "The main number", "Is it real?", "The caveat", "The report", "Look around"):
         assert any(h.startswith(wanted) for h in headings), f"{path.name}: no section {wanted!r}; there are {headings}"
     assert headings[-1] == "Look around"
-    last = "\n".join(c.source for c in notebook.cells).rsplit("## Look around", 1)[1]
-    assert "explore(study)" in last
+    assert "## Look around" in notebook.cells[-2].source and re.search(r"explore\(study, \"(\w+)\"\)", notebook.cells[-1].source)[1] in all_views()
 
 
 @each
@@ -72,9 +81,9 @@ def test_own_files_are_one_line_away(path):
     assert sum(bool(re.search(r"load\(mine, columns=\{", s)) for s in sources) == 1
 
 
-@each
+@with_tour
 def test_every_link_leads_somewhere(path):
-    links = re.findall(r"\]\(([^)#\s]+)", prose(read(path)))
+    links = re.findall(r"(?<!!)\[[^\]]*\]\(([^)#\s]+)", prose(read(path)))
     assert links
     for link in links:
         assert not re.match(r"\w+:", link) and (path.parent / link).is_file(), f"{path.name}: {link}"
@@ -97,7 +106,7 @@ def test_the_report_is_there_and_reads_this_shape(path):
         assert f'save_study(study, "{folder}")' in text
 
 
-@each
+@with_tour
 def test_no_absolute_paths_and_no_traces_of_a_run(path):
     raw = path.read_text("utf-8")
     assert str(ROOT) not in raw and str(Path.home()) + "/" not in raw
@@ -125,6 +134,27 @@ def test_outputs_are_kept_where_a_reader_needs_them(path):
         assert len(svg.encode()) < 60_000 and "<title" in svg and "<desc" in svg and "<script" not in svg
 
 
+@with_tour
+def test_the_explorer_leaves_its_static_copy_and_nothing_else(path):
+    notebook, raw = read(path), path.read_text("utf-8")
+    kept = copies(notebook)
+    assert len(kept) == 1 if path != TOUR else 3 <= len(kept) <= 4
+    for page in kept:
+        assert "<img alt=" in page and "<table" in page and not re.search(r"<script|\son\w+=|javascript:", page, re.I)
+        assert not re.search(r"wb-copy-[0-9a-f]", page), "the name of one session's widget, which hides the copy"
+    assert "widget" not in notebook.metadata and "application/vnd.jupyter" not in raw and len(raw.encode()) <= 200_000
+
+
+def test_the_tour_shows_pictures_that_are_taken():
+    "Each picture is one that tests/screenshots.py takes; each view that has one is in the gallery or named."
+    text = prose(read(TOUR))
+    pictures = re.findall(r"!\[([^\]]+)\]\(\.\./images/explorer-([\w-]+)\.png\)", text)
+    assert len(pictures) == text.count("![") and all(len(alt) > 20 for alt, _ in pictures)
+    assert {name.removesuffix("-dark") for _, name in pictures} == {s.name for s in SHOTS}
+    if (images := ROOT / "nbs" / "images").is_dir(): assert not [name for _, name in pictures if not (images / f"explorer-{name}.png").is_file()]
+    for view in all_views().values(): assert f"**{view.title}**" in text, view.title
+
+
 @each
 def test_simulated_data_are_called_so(path):
     notebook = read(path)
@@ -143,7 +173,7 @@ def text_of(outputs) -> str:
 
 
 @pytest.mark.slow
-@each
+@with_tour
 def test_kept_outputs_are_what_the_code_gives(path, monkeypatch):
     "Each notebook again, in this process; its sentences, tables and descriptions of charts must be the kept ones."
     monkeypatch.chdir(path.parent)
@@ -155,6 +185,6 @@ def test_kept_outputs_are_what_the_code_gives(path, monkeypatch):
             with contextlib.redirect_stdout(said):
                 exec(compile(tree, path.name, "exec"), space)
                 value = eval(compile(ast.Expression(last.value), path.name, "eval"), space) if last else None
-            now = [said.getvalue().strip(), *([repr(value)] if value is not None else [])]
+            now = [said.getvalue().strip(), *([value.static()["text/plain"].strip() if isinstance(value, Explorer) else repr(value)] if value is not None else [])]
             kept = text_of(cell.outputs)
             assert "\n".join(t.strip() for t in now if t) == kept, f"{path.name}: run it again and keep the outputs of\n{cell.source}"

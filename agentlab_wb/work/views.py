@@ -19,10 +19,10 @@ from .provenance import slug, study_hash, table_hashes, versions
 from .selection import Selection, Slice, from_json, narrow, start_code, to_json
 
 # %% auto #0
-__all__ = ['PICKS', 'PALE', 'FEW_CLUSTERS', 'ORDER', 'Picture', 'clickable', 'picked_keys', 'Rows', 'Shown', 'Option', 'View',
-           'chosen', 'benchmark_option', 'one_benchmark', 'cluster_state', 'cluster_option', 'clusters_used',
-           'all_views', 'views_of', 'show_view', 'needs_table', 'nothing', 'static_html', 'static_text', 'export_view',
-           'whole_code']
+__all__ = ['PICKS', 'PALE', 'FEW_CLUSTERS', 'ORDER', 'KEPT_ROWS', 'Picture', 'clickable', 'picked_keys', 'Rows', 'Shown',
+           'Option', 'View', 'chosen', 'benchmark_option', 'one_benchmark', 'cluster_state', 'cluster_option',
+           'clusters_used', 'all_views', 'views_of', 'show_view', 'needs_table', 'nothing', 'static_html',
+           'static_text', 'export_view', 'whole_code']
 
 # %% ../../nbs/work/11_views.ipynb #1691b828
 PICKS = ("agent", "task", "item", "pair", "benchmark", "category")  # what a click can mean
@@ -250,14 +250,22 @@ def nothing(view: str, title: str, why: str) -> Shown:
     "A view without anything in it, and the reason."
     return Shown(view, title, banners=(why,))
 
-# %% ../../nbs/work/11_views.ipynb #8e90ea81
-def _roomy(svg: str, more: float = 1.08) -> str:
-    "A little room at the right: an image cannot overflow, and letters of the reader's font may be wider than those that were measured."
-    return re.sub(r'^(<svg [^>]*?)\bwidth="([\d.]+)"([^>]*?)viewBox="0 0 ([\d.]+) ', lambda m: f'{m[1]}width="{float(m[2]) * more:.0f}"{m[3]}viewBox="0 0 {float(m[4]) * more:.0f} ', svg, count=1)
+# %% ../../nbs/work/11_views.ipynb #17a4d2e4
+def _roomy(svg: str, more: float = 1.08, side: int = 24) -> str:
+    "A little room on both sides: an image cannot overflow, and letters of the reader's font may be wider than those that were measured. On the left stand the names of agents and tasks."
+    return re.sub(r'^(<svg [^>]*?)\bwidth="([\d.]+)"([^>]*?)viewBox="0 0 ([\d.]+) ', lambda m: f'{m[1]}width="{float(m[2]) * more + 2 * side:.0f}"{m[3]}viewBox="-{side} 0 {float(m[4]) * more + 2 * side:.0f} ', svg, count=1)
 
 def _image(picture: Picture) -> str:
     data = base64.b64encode(_roomy(picture.svg).encode()).decode()
     return f'<img alt="{html.escape(visible(f"{picture.figure.title}. {picture.figure.description}"))}" src="data:image/svg+xml;base64,{data}">'
+
+KEPT_ROWS = 50   # rows of a table in a static copy: the widget's first page
+
+def _kept(rows: Rows | None) -> Table | None:
+    "The table of a static copy: its first rows, and how many there are more."
+    if rows is None or not rows.table.frame.height: return None
+    table, more = rows.table, rows.table.frame.height - KEPT_ROWS
+    return replace(table, frame=table.frame.head(KEPT_ROWS), caption=f"{table.caption} {more:,} more row{'s' * (more > 1)}: in the explorer and in what it exports.".strip()) if more > 0 else table
 
 def static_html(shown: Shown,              # what to keep
                 heading: str = "",         # which part of which study
@@ -265,11 +273,11 @@ def static_html(shown: Shown,              # what to keep
     "A view as HTML that needs no kernel: title, sentences, pictures as images, table."
     said = "".join(f"<p>{html.escape(visible(s))}</p>" for s in (*shown.banners, *shown.sentences))
     title = html.escape(visible(f"{shown.title} · {heading}" if heading else shown.title))
-    return f'<section class="wb-copy"><h4>{title}</h4>{said}{"".join(_image(p) for p in shown.pictures)}{shown.rows.table.html() if shown.rows and shown.frame.height else ""}</section>'
+    return f'<section class="wb-copy"><h4>{title}</h4>{said}{"".join(_image(p) for p in shown.pictures)}{table.html() if (table := _kept(shown.rows)) else ""}</section>'
 
 def static_text(shown: Shown) -> str:
     "A view as plain text: title, sentences, table."
-    parts = [visible(shown.title), *map(visible, (*shown.banners, *shown.sentences)), *([shown.rows.table.text()] if shown.rows and shown.frame.height else [])]
+    parts = [visible(shown.title), *map(visible, (*shown.banners, *shown.sentences)), *([table.text()] if (table := _kept(shown.rows)) else [])]
     return "\n\n".join(parts)
 
 # %% ../../nbs/work/11_views.ipynb #1cdc578c
