@@ -11,8 +11,9 @@ from pathlib import Path
 # %% auto #0
 __all__ = ['key_values', 'parse_value', 'one_of', 'build_parser', 'main']
 
-# %% ../../nbs/work/03_cli.ipynb #b71a50fa
+# %% ../../nbs/work/03_cli.ipynb #d9c61db2
 def key_values(items: Sequence[str], what: str) -> dict[str, str]:
+    "What stands before and behind the first = of each item. Raises `DataError` for an item without one, and for a name that stands twice."
     from agentlab_wb.tables import DataError
     found = {}
     for item in items:
@@ -23,6 +24,7 @@ def key_values(items: Sequence[str], what: str) -> dict[str, str]:
     return found
 
 def parse_value(text: str):
+    "A value from the command line: JSON where it is JSON, else the text itself."
     try: return json.loads(text)
     except ValueError: return text
 
