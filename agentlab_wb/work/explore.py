@@ -343,7 +343,7 @@ def _build_actions(self: Explorer) -> None:
 
 Explorer._build, Explorer._build_actions = _build, _build_actions
 
-# %% ../../nbs/work/13_explore.ipynb #1ceef176
+# %% ../../nbs/work/13_explore.ipynb #b0326008
 PATIENCE = 1_000_000   # rows from which on a view may take seconds, and says that it is at work
 
 class _Quiet:
@@ -352,7 +352,9 @@ class _Quiet:
     def __enter__(self): self.explorer._quiet += 1
     def __exit__(self, *error): self.explorer._quiet -= 1
 
-def quietly(self: Explorer) -> _Quiet: return _Quiet(self)
+def quietly(self: Explorer) -> _Quiet:
+    "Set widgets without their answering: `with explorer.quietly(): …`."
+    return _Quiet(self)
 
 def say(self: Explorer, text: str, error: bool = False) -> None:
     "A message under the widget, or an error at its head."
