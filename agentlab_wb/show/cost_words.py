@@ -15,7 +15,7 @@ from ..tables import DataError
 # %% auto #0
 __all__ = ['price_sentence', 'front_sentence', 'budget_sentence', 'horizon_sentence', 'trend_sentence', 'crossing_sentence']
 
-# %% ../../nbs/show/04j_cost_words.ipynb #96c26ce2
+# %% ../../nbs/show/04j_cost_words.ipynb #5cac3f39
 def _one(frame: pl.DataFrame, column: str, what: str) -> None:
     if frame[column].n_unique() > 1: raise DataError(f"{what}: the frame holds several values of {column}. Choose one.")
 
@@ -37,6 +37,7 @@ def front_sentence(frame: pl.DataFrame,   # from `pareto_front`, one benchmark
     "Which agents are on the front of success against cost, which of them surely, and who is dominated by whom."
     frame = guard(frame, "front sentence", *FRONT).filter(pl.col("cost").is_not_null()); _one(frame, "benchmark", "front sentence")
     if not frame.height: return "No agent has a cost, so there is no front."
+    if frame.height == 1: return f"On {label(frame['benchmark'][0], 60)} only {label(frame['agent'][0])} has a cost, so there is nobody to beat or to be beaten by."
     front, behind = frame.filter("on_front").sort("cost", "agent"), frame.filter(~pl.col("on_front")).sort("p_dominated", "agent", descending=[True, False])
     where, sure = label(frame["benchmark"][0], 60), front.filter(pl.col("p_front") >= .95)["agent"].to_list()
     text = f"On {where} {format_count(front.height, 'agent')} of {frame.height:,} {'is' if front.height == 1 else 'are'} beaten by nobody on both success and cost: {in_words(front['agent'].to_list(), 6)}, cheapest first. "
