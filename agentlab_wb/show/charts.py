@@ -89,13 +89,13 @@ def leaderboard_chart(frame: pl.DataFrame,           # leaderboard frame: one ro
     chart = dot_chart(drawn, ends, f"{name}{' (%)' if kind == 'percent' else ''}, {level} interval", "tie group", tips, [title, *notes])
     return Figure(chart, title, f"{name} of {format_count(len(drawn), 'agent')} on {where}, with {level} intervals. {ends_text(rows, kind)} {' '.join(notes[1:])}".strip())
 
-# %% ../../nbs/show/02_charts.ipynb #ce6dda92
+# %% ../../nbs/show/02_charts.ipynb #3e9003a2
 LADDER = ("agent", "estimate", "lower", "upper", "level", "n", "rank_low", "rank_high")  # columns that must be there
 
 def rank_text(low: int | None, high: int | None) -> str | None:
     "A range of ranks: \"rank 2–4\", \"rank 1\"."
     if low is None or high is None: return None
-    return f"rank {low}" if low == high else f"rank {low}–{high}"
+    return f"rank {low:,}" if low == high else f"rank {low:,}–{high:,}"
 
 def ladder_rows(frame: pl.DataFrame,       # ratings frame: one row an agent
                 what: str = "ladder",      # named in messages

@@ -186,7 +186,7 @@ def table_text(self: Table, limit: int = 40) -> str:
 
 Table.text = Table.__repr__ = table_text
 
-# %% ../../nbs/show/03_tables.ipynb #bde35054
+# %% ../../nbs/show/03_tables.ipynb #4af66662
 def _names(frame: pl.DataFrame, column: str) -> str:
     "The one value of a column, for a title."
     return label(frame[column][0], 60)
@@ -207,7 +207,8 @@ def leaderboard_table(frame: pl.DataFrame,           # leaderboard frame: one ro
     if rows.filter(pl.col("best") - pl.col("worst") > 1e-12).height:
         shows.append(Show("If missing were known", f"range:{kind}", ("worst", "best")))
         caption.append(f"If missing were known: the estimate if every missing outcome were {WORST_BEST[rows['metric'][0]]}.")
-    shows += [Show(heading, "count", (c,)) for heading, c in (("n", "n"), ("Tasks", "n_tasks"), ("Attempts", "n_attempts"), ("No outcome", "n_unknown")) if rows[c].is_not_null().any()]
+    units = "" if rows["n"].equals(rows["n_tasks"]) else "Clusters" if rows.filter(pl.col("n") < pl.col("n_tasks")).height else "n"   # tasks are not counted twice
+    shows += [Show(heading, "count", (c,)) for heading, c in ((units, "n"), ("Tasks", "n_tasks"), ("Attempts", "n_attempts"), ("No outcome", "n_unknown")) if heading and rows[c].is_not_null().any()]
     return Table(rows, f"{name} on {_names(rows, 'benchmark')}", " ".join([*caption, _methods(rows)]).strip(), tuple(shows))
 
 def _methods(rows: pl.DataFrame) -> str:
