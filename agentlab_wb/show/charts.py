@@ -54,10 +54,11 @@ def _leaderboard_row(row: dict, shown: str, kind: str) -> dict:
     return scaled | dict(label=shown, name=label(row["agent"], 1_000_000), side=row["group"] and letters_text(row["group"]), value=format_interval(row["estimate"], row["lower"], row["upper"], kind),
                          bounds=bounds, n=format_number(row["n"], "count"), units=units or None, status=_status_text(row), method=label(row["method"] or "not stated"))
 
-# %% ../../nbs/show/02_charts.ipynb #6ac08376
+# %% ../../nbs/show/02_charts.ipynb #c7363016
 def letters_note(groups: pl.Series) -> str:   # column `group`
     "How letters of tie groups are to be read; ends a sentence that begins with who has them."
-    return "share a letter are not distinguishable." + " c–f: c, d, e and f." * any("–" in letters_text(g) for g in groups.drop_nulls())
+    span = next((part for g in groups.drop_nulls() for part in letters_text(g).split() if "–" in part), "")
+    return "share a letter are not distinguishable." + (f" {span}: every letter from {span[0]} to {span[-1]}." if span else "")
 
 def _leaderboard_notes(frame: pl.DataFrame, level: str) -> list[str]:
     "Lines below the title that explain the marks that are there."

@@ -14,7 +14,7 @@ from ..tables import DataError
 # %% auto #0
 __all__ = ['DIFFERENCES', 'difference_chart']
 
-# %% ../../nbs/show/02e_difference_charts.ipynb #6d6b851e
+# %% ../../nbs/show/02e_difference_charts.ipynb #1b1d88c7
 DIFFERENCES = ("benchmark", "agent_a", "agent_b", "estimate", "lower", "upper", "level", "n", "p_adjusted", "test")  # columns that must be there
 
 def _told(row: dict) -> bool: return row["p_adjusted"] is not None and row["p_adjusted"] < round(1 - row["level"], 12)
@@ -27,7 +27,7 @@ def _row(row: dict, shown: dict[str, str]) -> dict:
 
 def _adjusted(rows: pl.DataFrame) -> bool:
     "Were p-values changed by a correction, as far as the frame tells?"
-    return "p" not in rows.columns or bool(rows.select(((pl.col("p") - pl.col("p_adjusted")).abs() > 1e-12).any()).item())
+    return "p" not in rows.columns or bool(rows.select((pl.col("p") != pl.col("p_adjusted")).any()).item())
 
 def difference_chart(frame: pl.DataFrame,           # from `compare` or `pairwise_differences`: a row a pair, in the order to show
                      benchmark: str | None = None,  # which benchmark; not needed where there is one

@@ -31,11 +31,11 @@ def coverage(runs: pl.DataFrame,      # a runs table
     cells = runs.group_by("benchmark", "agent").agg(n_tasks=pl.col("task").n_unique().cast(pl.Int64), n_attempts=pl.len().cast(pl.Int64), n_unknown=(~known).sum().cast(pl.Int64), with_outcome=pl.col("task").filter(known).n_unique())
     return cells.join(every, on="benchmark").with_columns(share=pl.col("with_outcome") / pl.col("every")).select("agent", "benchmark", "n_tasks", "n_attempts", "n_unknown", "share").sort("benchmark", "agent")
 
-# %% ../../nbs/show/02r_explore_charts.ipynb #fb512405
+# %% ../../nbs/show/02r_explore_charts.ipynb #3dff11ac
 def heat_chart(cells: pl.DataFrame, rows: list[str], columns: list[str], legend: str, tips: list[alt.Tooltip], heading: alt.TitleParams, names: bool = True) -> alt.Chart:
     "Squares coloured from pale to full by `value` (0…1), empty where there is no row."
     size = 22 if len(columns) <= 24 else 12 if len(columns) <= 48 else 8
-    x = alt.X("column", type="nominal", title=None, scale=alt.Scale(domain=columns), axis=alt.Axis(orient="top" if len(rows) > TALL else "bottom", labelPadding=5, labelAngle=-60 if size > 8 else -90, labelLimit=160, labelFontSize=min(12, size), domain=False, ticks=False, grid=False) if names else None)
+    x = alt.X("column", type="nominal", title=None, scale=alt.Scale(domain=columns), axis=alt.Axis(orient="top" if len(rows) > TALL else "bottom", labelPadding=5, labelAngle=0 if len(columns) == 1 else -60 if size > 8 else -90, labelLimit=240, labelFontSize=min(12, size), domain=False, ticks=False, grid=False) if names else None)
     y = alt.Y("label", type="nominal", title=None, scale=alt.Scale(domain=rows), axis=alt.Axis(domain=False, ticks=False, grid=False, labelPadding=6))
     colour = alt.Color("value", type="quantitative", title=legend, scale=alt.Scale(domain=[0, 100], range=[PALE, BLUE], interpolate="lab"), legend=alt.Legend(orient="right", gradientLength=120))
     return alt.Chart(cells, title=heading, width=alt.Step(size), height=alt.Step(20 if len(rows) <= 30 else 14)).mark_rect(stroke=INK, strokeOpacity=.25, strokeWidth=.5).encode(x=x, y=y, color=colour, tooltip=tips)
