@@ -39,7 +39,7 @@ SHOTS = (
     Shot("attempts", OPENHANDS, "attempts", "e.change(lambda s: pick(s, 'agent', ['claude-opus-4-6']))"),
     Shot("linked", OPENHANDS, "tasks", "e.change(lambda s: pick(s, 'agent', ['claude-opus-4-6', 'GPT-5.4', 'Gemini-3-Pro']))", beside="leaderboard", width=1600, height=900),
     Shot("reliability", TAU, "reliability"),
-    Shot("plan", REAL / "fastchat_vicuna_reviews", "plan"),
+    Shot("plan", OPENHANDS, "plan"),
     Shot("ladder", REAL / "fastchat_vicuna_reviews", "ladder"),
     Shot("contests", SHIPPED, "contests"),
     Shot("agreement", REAL / "popquorn_offensiveness", "agreement"),

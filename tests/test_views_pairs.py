@@ -10,6 +10,7 @@ from agentlab_wb import compare, load, success_rate
 from agentlab_wb.infer.neighbours import agent_order
 from agentlab_wb.measure.task_profiles import task_differences, task_profiles
 from agentlab_wb.measure.test_theory import item_analysis
+from agentlab_wb.show.task_words import picked_sentence
 from agentlab_wb.simulate import simulate_runs
 from agentlab_wb.tables import Study
 from agentlab_wb.work.selection import Selection, narrow
@@ -94,6 +95,21 @@ def test_clusters_are_used_where_they_are_many(study):
     assert any("taken as independent" in b for b in off.banners) and not np.allclose(off.frame["p"].sort(), truth["p"].sort())
 
 
+def test_a_pair_is_filled_only_if_it_is_told_apart_after_correction(study):
+    selection = Selection(options={"shared.cluster": False, "shared.benchmark": "simulated"})
+    pairs, picture = compare(study.runs.filter(pl.col("benchmark") == "simulated")), show_view(study, "pairwise", selection).pictures[0]
+    told = {frozenset(r) for r in pairs.filter(pl.col("p_adjusted") < .05).select("agent_a", "agent_b").iter_rows()}
+    drawn = {r["label"]: r["hollow"] for unit in picture.figure.chart.layer if hasattr(unit.data, "to_dicts") for r in unit.data.to_dicts()}
+    assert {frozenset(picture.keys[k]) for k, hollow in drawn.items() if not hollow} == told & {frozenset(k) for k in picture.keys.values()} and set(drawn) == set(picture.keys)
+    assert "A line across zero" not in str(picture.spec["title"]) and "adjusted p below 0.05" in str(picture.spec["title"])
+
+
+def test_pairs_are_in_an_order_that_can_be_seen(study):
+    frame = show_view(study, "pairwise", Selection(options={"shared.cluster": False})).frame
+    alike = frame.filter(pl.col("p_adjusted") < .001)
+    assert alike.height > 1 and alike["estimate"].is_sorted(descending=True) and frame["p_adjusted"].clip(.001).is_sorted()
+
+
 def test_neighbours_are_neighbours_on_the_leaderboard(study):
     order = success_rate(study.runs.filter(pl.col("benchmark") == "simulated")).sort("estimate", "agent", descending=[True, False])["agent"].to_list()
     assert agent_order(study.runs.filter(pl.col("benchmark") == "simulated")) == order
@@ -109,6 +125,12 @@ def test_one_pair_in_full(study):
     assert shown.frame.height == row["only_a"] + row["only_b"] == sum(abs(r) > 0 for r in task_differences(runs, "agent-1", "agent-4")["difference"])
     assert shown.rows.keys[0] == ("simulated", shown.frame["task"][0]) and shown.rows.opens == "attempts"
     assert not any("corrected over" in b for b in shown.banners)
+    every = compare(study.runs.filter(pl.col("benchmark") == "simulated")).filter((pl.col("agent_a") == "agent-1") & (pl.col("agent_b") == "agent-4")).row(0, named=True)
+    assert every["p_adjusted"] > row["p"] and shown.banners[0] == picked_sentence(7, 21, row["p"], every["p_adjusted"], "holm")   # picked among seven, which the pair's own p does not know
+    plain = show_view(study, "pairwise", Selection(agents=("agent-4", "agent-1"), options={"shared.cluster": False, "pairwise.correction": "none"}))
+    assert plain.banners[0].startswith("Two of 7 agents are selected") and "Corrected" not in plain.banners[0]
+    two = Study("two", runs=runs)
+    assert not any("are selected" in b for b in show_view(two, "pairwise", Selection(agents=("agent-4", "agent-1"), options={"shared.cluster": False})).banners)
     among = show_view(study, "pairwise", Selection(pair=("agent-4", "agent-1"), options={"shared.cluster": False}))
     assert any("over 21 pairs" in b for b in among.banners) and "over all 21 pairs" in among.sentences[-1]
 
@@ -165,7 +187,7 @@ def test_attempts_show_the_fields_of_the_harness(study, tmp_path):
     shown = show_view(study, "attempts", Selection(options={"attempts.order": "cost_usd", "attempts.keep": "failed"}))
     truth = study.runs.filter(~pl.col("success")).sort("cost_usd", "benchmark", "task", "agent", "attempt", descending=[True, False, False, False, False])
     assert shown.frame.equals(truth.select(shown.frame.columns)) and {"note", "tags", "steps"} <= set(shown.frame.columns) and "empty" not in shown.frame.columns
-    assert any("empty" in b and "without a value" in b for b in shown.banners)
+    assert any("empty" in b and "without a value" in b for b in shown.sentences)
     folder = export_view(shown, narrow(study, Selection()), tmp_path)
     assert len((folder / "table.csv").read_text().splitlines()) == truth.height + 2
 

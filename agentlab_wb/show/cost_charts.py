@@ -14,9 +14,9 @@ from .theme import BLUE, EMPTY, INK, ORANGE, format_count, format_interval, form
 from ..tables import DataError
 
 # %% auto #0
-__all__ = ['COSTS', 'UNITS', 'FRONT', 'SOMETIMES', 'MOST_NAMED', 'cost_chart', 'pareto_chart']
+__all__ = ['COSTS', 'UNITS', 'FRONT', 'SOMETIMES', 'MOST_NAMED', 'cost_chart', 'resampled', 'pareto_chart']
 
-# %% ../../nbs/show/02m_cost_charts.ipynb #28f9004f
+# %% ../../nbs/show/02m_cost_charts.ipynb #a76fab2d
 COSTS = ("benchmark", "agent", "estimate", "lower", "upper", "level", "n", "method")   # columns that must be there
 UNITS = {"cost_usd": "US dollars", "seconds": "seconds", "steps": "steps", "tokens_out": "tokens written", "tokens_in": "tokens read"}   # what a cost column counts
 
@@ -39,7 +39,7 @@ def cost_chart(frame: pl.DataFrame,              # from `cost_per_success` or `m
     drawn = [_cost_row(r, shown) for r in known.iter_rows(named=True)]
     middle = [r["estimate"] for r in drawn if r["estimate"]]
     ends = log_ends([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])], *((min(middle) / 20, max(middle) * 20) if middle else (None, None)))
-    notes = [f"Point: estimate. Line: {level} interval over tasks; a triangle at its end: open, or beyond the axis."]
+    notes = [f"Point: estimate. Line: {level} interval over tasks or clusters of them; a triangle at its end: open, or beyond the axis."]
     if rows.height > known.height: notes.append(f"{format_count(rows.height - known.height, 'agent')} without any cost left out.")
     if any(r["estimate"] == 0 for r in drawn): notes.append("A cost of 0 stands at the left edge.")
     tips = dict(name="agent", value=f"{title.lower()} ({unit}), {level} interval", n="tasks with a cost", lost="attempts without a cost", method="method")
@@ -49,7 +49,7 @@ def cost_chart(frame: pl.DataFrame,              # from `cost_per_success` or `m
     ends_text = f"From {say(known.row(0, named=True))}, to {say(known.row(-1, named=True))} {unit}." if known.height > 1 else f"{say(known.row(0, named=True))} {unit}."
     return Figure(chart, head, f"{title} of {format_count(known.height, 'agent')} on {where} with {level} intervals. {ends_text}")
 
-# %% ../../nbs/show/02m_cost_charts.ipynb #84199d05
+# %% ../../nbs/show/02m_cost_charts.ipynb #45f59f63
 FRONT = ("benchmark", "agent", "estimate", "lower", "upper", "cost", "cost_lower", "cost_upper", "level", "n", "on_front", "p_front", "dominated_by", "p_dominated")   # columns of `pareto_front`
 SOMETIMES = .05   # share of resamplings on the front from which on an agent is not plainly dominated
 _CLASSES = ("on the front", "sometimes on it", "dominated")
@@ -63,6 +63,11 @@ def _front_row(row: dict, number: dict[str, int], ends: Sequence[float]) -> dict
     by = None if row["dominated_by"] is None else f"{label(row['dominated_by'])} ({format_number(row['p_dominated'], 'percent')} of resamplings)"
     return percent | dict(x=inside(row["cost"]), x_low=inside(row["cost_lower"]), x_high=inside(row["cost_upper"]), kind=kind, number=str(number.get(row["agent"], "")), name=label(row["agent"], 1_000_000), success=format_interval(row["estimate"], row["lower"], row["upper"], "percent"),
                           paid=format_interval(row["cost"], row["cost_lower"], row["cost_upper"]), share=format_number(row["p_front"], "percent"), by=by or EMPTY, n=format_number(row["n"], "count"))
+
+def resampled(front: pl.DataFrame) -> str:   # from `pareto_front`
+    "What was resampled: tasks, or clusters of them, as the method says."
+    ways = front["method"].drop_nulls().unique() if "method" in front.columns else pl.Series([], dtype=pl.String)
+    return "clusters of tasks" if (ways.str.contains("resamplings of ") & ~ways.str.ends_with("resamplings of tasks")).any() else "tasks"
 
 def _staircase(rows: pl.DataFrame, ends: Sequence[float], top: float) -> pl.DataFrame:
     "Corners of the front: flat until something better can be bought, then up; it ends at the right edge."
@@ -78,7 +83,7 @@ def _names(rows: pl.DataFrame, shown: dict[str, str], height: int) -> list[alt.C
     head = alt.Chart(alt.Data(values=[{"heading": "on the front, cheapest first"}])).mark_text(align="left", baseline="bottom", color=INK).encode(x=alt.value(PLOT_WIDTH + 24), y=alt.value(-4), text=alt.Text("heading", type="nominal"))
     return [head, lines]
 
-# %% ../../nbs/show/02m_cost_charts.ipynb #1a65799e
+# %% ../../nbs/show/02m_cost_charts.ipynb #7f2e7fa5
 def pareto_chart(frame: pl.DataFrame,            # from `pareto_front`
                  benchmark: str | None = None,   # which benchmark; not needed where there is one
                  *, unit: str = "US dollars",    # of the cost
@@ -97,7 +102,8 @@ def pareto_chart(frame: pl.DataFrame,            # from `pareto_front`
     chart = _front_layers(data, ends, unit, metric, level, _staircase(known, ends, 100.))
     height = max(320, 18 * min(front.height, MOST_NAMED + 1) + 20)
     left = rows.height - known.height
-    notes = [f"Lines: {level} intervals over tasks. Staircase: agents that no other beats on both.", f"“Sometimes on it”: on the front in {format_level(SOMETIMES)} or more of the resamplings of the tasks."] + [f"{format_count(left, 'agent')} without a cost left out."] * (left > 0)
+    over = resampled(known)
+    notes = [f"Lines: {level} intervals over {over}. Staircase: agents that no other beats on both.", f"“Sometimes on it”: on the front in {format_level(SOMETIMES)} or more of the resamplings of the {over}."] + [f"{format_count(left, 'agent')} without a cost left out."] * (left > 0)
     head = f"{metric} against cost on {where}"
     layered = alt.layer(*chart, *_names(front, shown, height), title=alt.TitleParams(head, subtitle=notes, frame="bounds", offset=10), width=PLOT_WIDTH, height=height)
     sure = front.filter(pl.col("p_front") >= .95).height

@@ -16,10 +16,10 @@ from ..tables import DataError
 __all__ = ['TITLES', 'MOST_LABELS', 'ESTIMATOR_NAMES', 'row_names', 'estimate_dot', 'estimates_chart', 'judge_chart',
            'confusion_chart', 'bias_chart', 'correction_chart']
 
-# %% ../../nbs/show/02i_judge_charts.ipynb #5dd2c664
+# %% ../../nbs/show/02i_judge_charts.ipynb #d1aa2c65
 def row_names(frame: pl.DataFrame,       # rows to name
               names: Sequence[str],      # columns, in order
-              limit: int = 40,           # most characters, shared by the columns
+              limit: int = 30,           # most characters, shared by the columns
              ) -> list[str]:             # one a row, all different
     "Names of rows from the columns that vary, joined by a dot."
     vary = [c for c in names if frame[c].n_unique() > 1] or list(names)[:1]

@@ -12,8 +12,9 @@ from ..tables import DataError
 from .theme import DIVERGING, EMPTY, contrast, format_interval, label
 
 # %% auto #0
-__all__ = ['PLOT_WIDTH', 'with_optional', 'pick_one', 'check_once', 'row_height', 'axis_domain', 'dot_rows', 'dot_marks',
-           'right_texts', 'dot_chart', 'ends_text', 'log_ends', 'log_axis', 'log_dot_chart', 'ink_on', 'cell_ink']
+__all__ = ['PLOT_WIDTH', 'TALL', 'with_optional', 'pick_one', 'check_once', 'row_height', 'axis_side', 'axis_domain', 'dot_rows',
+           'dot_marks', 'right_texts', 'dot_chart', 'ends_text', 'log_ends', 'log_axis', 'log_dot_chart', 'ink_on',
+           'cell_ink']
 
 # %% ../../nbs/show/01a_marks.ipynb #6d0a95f5
 def with_optional(frame: pl.DataFrame,          # any frame
@@ -44,13 +45,19 @@ def check_once(frame: pl.DataFrame,    # columns agent, level
     if frame["level"].n_unique() != 1: raise DataError(f"{what}: intervals at different levels ({', '.join(map(str, frame['level'].unique().sort()))}) can't be compared. Make them at one level.")
     return frame
 
-# %% ../../nbs/show/01a_marks.ipynb #d65d0931
+# %% ../../nbs/show/01a_marks.ipynb #e716bdea
 PLOT_WIDTH = 440   # of the plot beside the names, in pixels
 
 def row_height(rows: int,    # of the chart
               ) -> int:      # pixels
     "Height of one row: room to breathe for few, still readable for many."
     return 30 if rows <= 8 else 24 if rows <= 16 else 20
+
+TALL = 20   # rows from which on the axis stands above them, where a reader begins
+
+def axis_side(rows: int) -> dict:
+    "Above tall charts, below the others; keywords of an axis."
+    return dict(orient="top", labelFlush=True) if rows > TALL else dict(labelFlush=False)
 
 def axis_domain(values: Iterable[float | None],                # estimates and limits; null ones are passed over
                 within: tuple[float, float] | None = None,     # ends that the axis must not leave, such as (0, 100)
@@ -66,7 +73,7 @@ def axis_domain(values: Iterable[float | None],                # estimates and l
     if within: ends = [max(ends[0], within[0]), min(ends[1], within[1])]
     return [round(e, 10) for e in ends]
 
-# %% ../../nbs/show/01a_marks.ipynb #0c77ae77
+# %% ../../nbs/show/01a_marks.ipynb #47eb1f38
 def dot_rows(rows: list[dict],       # label, estimate, lower, upper, worst, best (null where there is none), side, and texts for tooltips
              ends: list[float],      # of the axis
             ) -> pl.DataFrame:       # the same, with the ends of lines, triangles, and which points are hollow
@@ -77,19 +84,19 @@ def dot_rows(rows: list[dict],       # label, estimate, lower, upper, worst, bes
         row["line_to"] = (ends[1] if row["upper"] is None else row["upper"]) if bounded else None
         row["open_left"] = ends[0] if bounded and row["lower"] is None else None
         row["open_right"] = ends[1] if bounded and row["upper"] is None else None
-        row["hollow"] = not bounded
+        row.setdefault("hollow", not bounded)   # a chart may say by itself what hollow means
     numbers = ("estimate", "lower", "upper", "line_from", "line_to", "open_left", "open_right", "worst", "best")
     data = pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.col(c).cast(pl.Float64) for c in numbers)
     return data.with_columns(pl.col(c).cast(pl.String).fill_null("" if c == "side" else EMPTY) for c in data.columns if c not in numbers and c != "hollow")
 
-# %% ../../nbs/show/01a_marks.ipynb #fa465659
+# %% ../../nbs/show/01a_marks.ipynb #00cae748
 def dot_marks(data: pl.DataFrame,             # from `dot_rows`
               x: dict,                        # keywords of the horizontal channel
               y: alt.Y,                       # the rows
               tooltip: list[alt.Tooltip],     # what a row says under the pointer
              ) -> list[alt.Chart]:            # layers
     "Pale bounds, intervals, open ends and points, in drawing order; none is there without rows."
-    base = alt.Chart(data).encode(y=y, tooltip=tooltip)
+    base = alt.Chart(data).encode(y=y, tooltip=tooltip, **(dict(color=alt.Color("tone", type="nominal", scale=None)) if "tone" in data.columns else {}))
     at = lambda field: alt.X(field, type="quantitative", **x)
     pale = data.filter(pl.col("worst").is_not_null())
     layers = [base.properties(data=pale).mark_rule(strokeWidth=9, opacity=0.42).encode(x=at("worst"), x2="best")] if pale.height else []
@@ -103,7 +110,7 @@ def dot_marks(data: pl.DataFrame,             # from `dot_rows`
         if points.height: layers.append(base.properties(data=points).mark_point(filled=not hollow).encode(x=at("estimate")))
     return layers
 
-# %% ../../nbs/show/01a_marks.ipynb #8ba47b34
+# %% ../../nbs/show/01a_marks.ipynb #3a0c846f
 def right_texts(data: pl.DataFrame,      # rows with the text `side`
                 y: alt.Y,                # the rows
                 title: str,              # heading of the column; empty for none
@@ -123,7 +130,7 @@ def dot_chart(rows: list[dict],            # as `dot_rows` takes them, from top 
              ) -> alt.LayerChart:
     "Names, points on intervals, and a column at the right."
     data = dot_rows(rows, ends)
-    x = dict(title=axis, scale=alt.Scale(domain=ends, nice=False, zero=False), axis=alt.Axis(tickCount=6, domain=False, ticks=False, labelFlush=False))
+    x = dict(title=axis, scale=alt.Scale(domain=ends, nice=False, zero=False), axis=alt.Axis(tickCount=6, domain=False, ticks=False, **axis_side(len(rows))))
     y = alt.Y("label", type="nominal", title=None, scale=alt.Scale(domain=data["label"].to_list()), axis=alt.Axis(domain=False, ticks=False, grid=False, labelPadding=12))
     tips = [alt.Tooltip(field, type="nominal", title=name) for field, name in tooltip.items() if not data[field].is_in(["", EMPTY]).all()]
     layers = dot_marks(data, x, y, tips) + right_texts(data, y, side)
@@ -159,7 +166,7 @@ def log_ends(values: Iterable[float | None],       # estimates and limits; those
     steps = lambda v, up: [m * 10. ** p for p in (math.floor(math.log10(v)) + d for d in (-1, 0, 1)) for m in (1, 2, 5) if (m * 10. ** p >= v * (1 - 1e-9) if up else m * 10. ** p <= v * (1 + 1e-9))]
     return [max(steps(low, False)), min(steps(high, True))]
 
-# %% ../../nbs/show/01a_marks.ipynb #45c1e9ce
+# %% ../../nbs/show/01a_marks.ipynb #8448e71a
 def _log_ticks(ends: Sequence[float], times: bool = False) -> list[float]:
     "Round numbers within the ends, at most about nine."
     if times: return [t for t in _MINUTES if ends[0] <= t <= ends[1]] or list(ends)
@@ -171,11 +178,12 @@ def _log_ticks(ends: Sequence[float], times: bool = False) -> list[float]:
 def log_axis(ends: Sequence[float],      # of the axis, from `log_ends`
              title: str,                 # with unit
              times: bool = False,        # the values are minutes
+             rows: int = 0,              # of the chart, see `axis_side`
             ) -> dict:                   # for `alt.X` or `alt.Y`
     "Keywords of a logarithmic channel."
-    return dict(title=title, scale=alt.Scale(type="log", domain=list(ends), nice=False, clamp=True), axis=alt.Axis(values=_log_ticks(ends, times), labelExpr=_TIME if times else _PLAIN, domain=False, ticks=False, labelFlush=False, labelPadding=7))
+    return dict(title=title, scale=alt.Scale(type="log", domain=list(ends), nice=False, clamp=True), axis=alt.Axis(values=_log_ticks(ends, times), labelExpr=_TIME if times else _PLAIN, domain=False, ticks=False, labelPadding=7, **axis_side(rows)))
 
-# %% ../../nbs/show/01a_marks.ipynb #f139c2a1
+# %% ../../nbs/show/01a_marks.ipynb #f222bed9
 def log_dot_chart(rows: list[dict],          # as `dot_chart` takes them, and `bounded`: whether there is an interval
                   ends: Sequence[float],     # of the axis, from `log_ends`
                   axis: str,                 # its title, with unit and level
@@ -197,7 +205,7 @@ def log_dot_chart(rows: list[dict],          # as `dot_chart` takes them, and `b
     y = alt.Y("label", type="nominal", title=None, scale=alt.Scale(domain=data["label"].to_list()), axis=alt.Axis(domain=False, ticks=False, grid=False, labelPadding=12))
     tips = [alt.Tooltip(field, type="nominal", title=name) for field, name in tooltip.items() if not data[field].is_in(["", EMPTY]).all()]
     drawn = data.drop("bounded", "gone_left", "gone_right")
-    layers = dot_marks(drawn, log_axis(ends, axis, times), y, tips) + right_texts(drawn, y, side)
+    layers = dot_marks(drawn, log_axis(ends, axis, times, len(rows)), y, tips) + right_texts(drawn, y, side)
     if not layers: raise DataError(f"{title[0]}: no row has an estimate or a limit, so there is nothing to draw.")
     return alt.layer(*layers, title=alt.TitleParams(title[0], subtitle=title[1:], frame="bounds", offset=10), width=PLOT_WIDTH, height=alt.Step(row_height(len(rows))))
 

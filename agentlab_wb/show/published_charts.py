@@ -16,7 +16,7 @@ from ..tables import DataError
 # %% auto #0
 __all__ = ['MOST_ROWS', 'STATED', 'board_rows', 'board_names', 'board_chart', 'against_rows', 'against_chart']
 
-# %% ../../nbs/show/02t_published_charts.ipynb #07c706a3
+# %% ../../nbs/show/02t_published_charts.ipynb #92edb0a8
 MOST_ROWS = 40                  # rows of one chart; the table has all
 STATED = "interval as published"   # how the method of an interval begins that the board itself gives
 
@@ -43,18 +43,18 @@ def board_chart(frame: pl.DataFrame,             # from `board_rows`, one benchm
     line = "published interval" if stated == drawn.height - none and stated else f"{level} interval, or as published" if stated else f"{level} interval"
     metric, kind = label(rows["metric"][0], 40), "percent" if share else "number"
     axis = f"{metric} (%)" if share else f"{metric} ({label(unit[0], 20)})" if len(unit) == 1 else metric
-    lines = [f"Point: as published. Line: {line}."] + [f"The first {MOST_ROWS} of {rows.height:,}."] * (rows.height > MOST_ROWS) + [f"Hollow point: no interval ({none:,} of {drawn.height:,}); the table says why."] * bool(none)
+    lines = [f"Point: as published. Line: {line}." if none < drawn.height else "Point: as published. No number carries an interval."] + [f"The first {MOST_ROWS} of {rows.height:,}."] * (rows.height > MOST_ROWS) + [f"Hollow point: no interval ({none:,} of {drawn.height:,}); the table says why."] * (0 < none < drawn.height)
     dots = [estimate_dot(r, name, kind, None if r["n"] is None else f"{r['n']:,}") for r, name in zip(drawn.iter_rows(named=True), board_names(drawn))]
     ends, heading = axis_domain([v for r in dots for v in (r["estimate"], r["lower"], r["upper"])], (0, 100) if share else None), label(title or f"{metric} on {label(rows['benchmark'][0], 40)}, as published", 90)
-    chart = dot_chart(dots, ends, f"{axis}, {line}", "n", dict(name="of", value=line, n="n", method="interval"), [heading, *lines])
+    chart = dot_chart(dots, ends, f"{axis}, {line}" if none < drawn.height else axis, "n", dict(name="of", value=line, n="n", method="interval"), [heading, *lines])
     say = lambda r: f"{label(r['agent'], 60)}, {format_interval(r['estimate'], r['lower'], r['upper'], kind)}"
     first, last = drawn.row(0, named=True), drawn.row(-1, named=True)
     return Figure(chart, heading, f"{heading}: {drawn.height:,} numbers, {drawn.height - none:,} with an interval, from {say(first)}, to {say(last)}. {' '.join(lines[1:])}".strip())
 
-# %% ../../nbs/show/02t_published_charts.ipynb #a8f01a6b
+# %% ../../nbs/show/02t_published_charts.ipynb #fab2cbb3
 def against_rows(frame: pl.DataFrame) -> pl.DataFrame:   # from `compare_published`
     "Agents in the order of the chart: those that differ first, by how much, then by rate."
-    return frame.sort("agrees", pl.col("difference").abs(), "ours", "agent", "source", descending=[False, True, True, False, False])
+    return frame.sort("agrees", pl.when("agrees").then(0.).otherwise(pl.col("difference").abs()), "ours", "agent", "source", descending=[False, True, True, False, False])
 
 def against_chart(frame: pl.DataFrame,             # from `compare_published` with lower, upper, level, n and method of our rates; one source and benchmark
                   *, title: str | None = None,     # of the chart

@@ -45,11 +45,12 @@ def _thin(rows: pl.DataFrame) -> pl.DataFrame:
     keep = np.unique(np.round(np.geomspace(1, len(ks), most)).astype(int)) - 1
     return rows.filter(pl.col("k").is_in(ks[keep].tolist()))
 
-# %% ../../nbs/show/02f_reliability_charts.ipynb #781b2a89
+# %% ../../nbs/show/02f_reliability_charts.ipynb #68711475
 def _curve_data(rows: pl.DataFrame, chosen: list[str]) -> tuple[pl.DataFrame, pl.DataFrame, list[float]]:
     "Lines in percent with finished texts, names for their right ends, and the vertical domain."
+    ks = rows["k"].max()   # lines stand about five pixels beside each other
     shown, colour, order = labels(rows["line"].unique(maintain_order=True), 30), {a: PALETTE[i] for i, a in enumerate(chosen)}, {a: i for i, a in enumerate(chosen)}
-    data = [dict(line=shown[r["line"]], ink=colour.get(r["line"], _REST), k=r["k"], beside=r["k"] + (.05 * (order[r["line"]] - (len(chosen) - 1) / 2) if r["line"] in order else 0.), estimate=100 * r["estimate"], lower=None if r["lower"] is None else 100 * r["lower"], upper=None if r["upper"] is None else 100 * r["upper"],
+    data = [dict(line=shown[r["line"]], ink=colour.get(r["line"], _REST), k=r["k"], beside=r["k"] + (.0125 * (ks - 1) * (order[r["line"]] - (len(chosen) - 1) / 2) if r["line"] in order else 0.), estimate=100 * r["estimate"], lower=None if r["lower"] is None else 100 * r["lower"], upper=None if r["upper"] is None else 100 * r["upper"],
                  value=format_interval(r["estimate"], r["lower"], r["upper"], "percent"), n=format_number(r["n"], "count"), left=format_number(r["n_short"], "count"), method=label(r["method"]), named=r["line"] in colour) for r in rows.sort("k", "line").iter_rows(named=True)]
     data = pl.DataFrame(data, schema_overrides=dict(lower=pl.Float64, upper=pl.Float64, estimate=pl.Float64))
     there = data.filter("named") if len(chosen) < data["line"].n_unique() else data
@@ -76,8 +77,12 @@ def _curve_layers(data: pl.DataFrame, names: pl.DataFrame, ends: list[float], ax
         if part.height: layers.append(alt.Chart(part).mark_line(strokeWidth=2 if named else 1, opacity=1 if named else .5, point=alt.OverlayMarkDef(filled=True, size=34) if named and ks <= 30 else False).encode(x=at("beside") if names.height > 3 and ks <= 12 else x, y=y("estimate"), detail=detail, color=ink, tooltip=tips))
     return [*layers, alt.Chart(names).mark_text(align="left", baseline="middle").encode(x=alt.value(_WIDTH + 8), y=y("place"), text=alt.Text("line", type="nominal"), color=ink)]
 
-# %% ../../nbs/show/02f_reliability_charts.ipynb #39d5000f
+# %% ../../nbs/show/02f_reliability_charts.ipynb #365a251d
 _MEANING = {"pass@k": "at least one of k attempts succeeds", "pass^k": "all of k attempts succeed"}
+
+def _units(rows: pl.DataFrame) -> str:
+    "What the intervals of a frame are over: tasks, or clusters of them where there are fewer units than tasks."
+    return "clusters of tasks" if rows.filter(pl.col("n") < pl.col("n_tasks")).height else "tasks"
 
 def pass_curve_chart(frame: pl.DataFrame,                     # from `pass_at_k` or `pass_hat_k`; both together for one agent
                      benchmark: str | None = None,            # which benchmark; not needed where there is one
@@ -89,19 +94,20 @@ def pass_curve_chart(frame: pl.DataFrame,                     # from `pass_at_k`
     Raises `DataError` for missing columns, several benchmarks with none chosen, several agents with both measures, one attempt only, or an agent in `front` that is not there.
     """
     what = "pass curve chart"
-    rows, chosen = _curve_rows(guard(frame, what, *PASS_CURVE, most=None), benchmark, front, what)
+    rows, chosen = _curve_rows(with_optional(guard(frame, what, *PASS_CURVE, most=None), n_tasks=pl.Int64()), benchmark, front, what)
+    over = _units(rows)
     rows = _thin(rows)
     level, measures, count = format_level(rows["level"][0]), rows["measure"].unique().sort().to_list(), rows["line"].n_unique()
     title = label(title or f"{' and '.join(measures)} on {label(rows['benchmark'][0], 40)}" + (f": {label(rows['agent'][0], 30)}" if rows["agent"].n_unique() == 1 else ""), 80)
-    notes = ["; ".join(f"{m}: {_MEANING.get(m, m)}" for m in measures) + f". {'Bars' if len(chosen) > 3 and rows['k'].max() <= 12 else 'Band'}: {level} interval over tasks."]
+    notes = ["; ".join(f"{m}: {_MEANING.get(m, m)}" for m in measures) + f". {'Bars' if len(chosen) > 3 and rows['k'].max() <= 12 else 'Band'}: {level} interval over {over}."]
     if count > len(chosen): notes.append(f"In colour: {len(chosen)} of {count:,} agents; the others without intervals.")
     if rows["n_short"].max(): notes.append("Tasks with fewer than k attempts are left out of that k.")
     data, names, ends = _curve_data(rows, chosen)
     chart = alt.layer(*_curve_layers(data, names, ends, f"{' or '.join(measures)} (%)"), title=alt.TitleParams(title, subtitle=notes, frame="bounds", offset=10), width=_WIDTH, height=_HEIGHT)
     at = lambda k: "; ".join(f"{label(r['line'])} {format_interval(r['estimate'], r['lower'], r['upper'], 'percent')}" for r in rows.filter((pl.col("k") == k) & pl.col("line").is_in(chosen[:3])).sort("estimate", "line", descending=[True, False]).iter_rows(named=True))
-    return Figure(chart, title, f"{title}: {'lines for ' + format_count(count, 'agent') if rows['agent'].n_unique() > 1 else 'one agent'} over k = 1 to {rows['k'].max():,}, with {level} intervals over tasks. At k = 1: {at(1)}. At k = {rows['k'].max():,}: {at(rows['k'].max())}. {' '.join(notes[1:])}".strip())
+    return Figure(chart, title, f"{title}: {'lines for ' + format_count(count, 'agent') if rows['agent'].n_unique() > 1 else 'one agent'} over k = 1 to {rows['k'].max():,}, with {level} intervals over {over}. At k = 1: {at(1)}. At k = {rows['k'].max():,}: {at(rows['k'].max())}. {' '.join(notes[1:])}".strip())
 
-# %% ../../nbs/show/02f_reliability_charts.ipynb #1f9f2b59
+# %% ../../nbs/show/02f_reliability_charts.ipynb #7b0ade17
 CONSISTENCY_ROWS = ("benchmark", "agent", "measure", "estimate", "lower", "upper", "level", "n", "n_tasks", "method")   # columns that must be there
 _NAMES = {"agreement": "Agreement of two attempts", "flip_rate": "Flip rate", "outcome_consistency": "Outcome consistency (HAL)", "outcome_consistency_unbiased": "Outcome consistency, unbiased",
           "always": "Tasks solved in every attempt", "sometimes": "Tasks solved in some attempts", "never": "Tasks solved in no attempt",
@@ -124,12 +130,13 @@ def consistency_chart(frame: pl.DataFrame,                  # from `consistency`
     if not rows.height: raise DataError(f"{what}: no agent has an estimate, so there is nothing to draw.")
     if rows["agent"].n_unique() < rows.height: raise DataError(f"{what}: an agent stands twice. One row each is wanted.")
     level, shown, score = format_level(rows["level"][0]), labels(rows["agent"], 34), measure == "RS@k"
+    over = "templates" if measure in ("RS@k", "TSR@k", "Conf@k", "NMS@k") else _units(rows)
     drawn = [_consistency_row(r, shown[r["agent"]], 1 if score else 100, "number" if score else "percent") for r in rows.iter_rows(named=True)]
     mark, note = _MARKED.get(measure, (None, ""))
     ends = axis_domain([v for r in drawn for v in (r["estimate"], r["lower"], r["upper"])] + ([mark] if mark is not None else []), (-2, 1) if score else (0, 100))
     name = _NAMES.get(measure, measure)
     title = label(f"{name} on {label(rows['benchmark'][0], 40)}", 90)
-    notes = [f"Point: estimate. Line: {level} interval over tasks or templates. {note}".strip()] + ["Hollow point: no interval could be computed."] * any(r["lower"] is None and r["upper"] is None for r in drawn)
+    notes = [f"Point: estimate. Line: {level} interval over {over}. {note}".strip()] + ["Hollow point: no interval could be computed."] * any(r["lower"] is None and r["upper"] is None for r in drawn)
     chart = dot_chart(drawn, ends, f"{name}{' (−2 … 1)' if score else ' (%)'}, {level} interval", "", dict(name="agent", value=f"estimate, {level} interval", n="n", method="method"), [title, *notes])
     if mark is not None:
         line = alt.Chart(alt.Data(values=[{"at": mark}])).mark_rule(strokeDash=[4, 3], opacity=.7).encode(x=alt.X("at", type="quantitative"))
@@ -137,7 +144,7 @@ def consistency_chart(frame: pl.DataFrame,                  # from `consistency`
     say = lambda r: f"{r['name'][:60]} {r['value']}"
     return Figure(chart, title, f"{title}: {format_count(len(drawn), 'agent')}, with {level} intervals. Highest: {say(drawn[0])}." + (f" Lowest: {say(drawn[-1])}." if len(drawn) > 1 else "") + f" {note}".rstrip())
 
-# %% ../../nbs/show/02f_reliability_charts.ipynb #57acb5d3
+# %% ../../nbs/show/02f_reliability_charts.ipynb #5309af20
 SPLIT_ROWS = ("benchmark", "component", "estimate", "share", "lower", "upper", "level", "n", "method")   # columns that must be there
 _PARTS = {"agent": "between agents", "task": "between tasks", "agent_task": "agent × task", "attempt": "between attempts"}
 
@@ -151,10 +158,10 @@ def variance_chart(frame: pl.DataFrame,             # from `variance_split`
     if "agent" in rows.columns: rows = pick_one(rows, "agent", agent, what)
     rows = rows.filter(pl.col("estimate").is_not_null())
     if not rows.height: raise DataError(f"{what}: {frame['method'][0]}; there is nothing to draw.")
-    level = format_level(rows["level"][0])
+    level, over = format_level(rows["level"][0]), "clusters of tasks" if rows["method"].str.contains("over clusters").any() else "tasks"
     drawn = [{c: r[c] for c in ("estimate", "lower", "upper")} | dict(worst=None, best=None, label=_PARTS.get(r["component"], r["component"]), name=_PARTS.get(r["component"], r["component"]), side=format_number(r["share"], "percent"),
               value=format_interval(r["estimate"], r["lower"], r["upper"]), n=format_number(r["n"], "count"), method=label(r["method"])) for r in rows.iter_rows(named=True)]
     ends = axis_domain([0., *(r[c] for r in drawn for c in ("estimate", "lower", "upper"))])
     title = label(f"Where outcomes vary on {label(rows['benchmark'][0], 40)}" + (f": {label(rows['agent'][0], 30)}" if "agent" in rows.columns else ""), 90)
-    chart = dot_chart(drawn, [max(ends[0], 0.), ends[1]], f"Variance of outcomes, {level} interval", "share", dict(name="part", value=f"variance, {level} interval", side="share", n="tasks", method="method"), [title, f"Point: variance component. Line: {level} interval over tasks. Right: share of the sum."])
-    return Figure(chart, title, f"{title}: " + "; ".join(f"{r['name']} {r['side']}" for r in drawn) + f" of the variance, with {level} intervals over tasks.")
+    chart = dot_chart(drawn, [max(ends[0], 0.), ends[1]], f"Variance of outcomes, {level} interval", "share", dict(name="part", value=f"variance, {level} interval", side="share", n="tasks", method="method"), [title, f"Point: variance component. Line: {level} interval over {over}. Right: share of the sum."])
+    return Figure(chart, title, f"{title}: " + "; ".join(f"{r['name']} {r['side']}" for r in drawn) + f" of the variance, with {level} intervals over {over}.")

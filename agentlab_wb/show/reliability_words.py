@@ -14,12 +14,16 @@ from .words import span_text
 __all__ = ['pass_sentence', 'single_sentence', 'consistency_sentence', 'dia_sentence', 'variance_sentence',
            'next_dollar_sentence', 'published_pass_sentence']
 
-# %% ../../nbs/show/04c_reliability_words.ipynb #95da413d
+# %% ../../nbs/show/04c_reliability_words.ipynb #dd950b6a
 def _with_span(row: dict, kind: str = "percent") -> str:
     "An estimate and its limits in words."
     if row["estimate"] is None: return f"unknown ({label(row['method'], 120)})"
     span = span_text(row["lower"], row["upper"], kind) if row["lower"] is not None or row["upper"] is not None else "no interval"
     return f"{format_number(row['estimate'], kind)} ({span})"
+
+def _over(row: dict) -> str:
+    "What an interval is over: tasks, or clusters of them where there are fewer units than tasks."
+    return f"{row['n']:,} clusters of tasks" if (row.get("n") or row["n_tasks"] or 0) < (row["n_tasks"] or 0) else "tasks"
 
 def pass_sentence(frame: pl.DataFrame,      # from `pass_at_k` and `pass_hat_k`, one benchmark and agent, both measures
                  ) -> str:                  # one or two sentences
@@ -30,7 +34,7 @@ def pass_sentence(frame: pl.DataFrame,      # from `pass_at_k` and `pass_hat_k`,
     whole = frame.filter(pl.col("n_short") == 0)["k"].max()
     k = whole if whole and whole > 1 else frame["k"].max()
     first, name = at.get(("pass^1", 1)) or at.get(("pass^k", 1)) or at[("pass@k", 1)], label(frame["agent"][0])
-    opening = f"{name} succeeds at one attempt in {_with_span(first)} of {format_count(first['n_tasks'], 'task')}, {format_level(first['level'])} interval over tasks."
+    opening = f"{name} succeeds at one attempt in {_with_span(first)} of {format_count(first['n_tasks'], 'task')}, {format_level(first['level'])} interval over {_over(first)}."
     if k == 1: return f"{opening} There is one attempt per task, so how often a retry helps or fails is unknown."
     parts = [f"{words} {_with_span(at[m, k])}" for m, words in (("pass@k", f"at least one of {k} attempts succeeds in"), ("pass^k", f"all {k} succeed in")) if (m, k) in at]
     kept = at.get(("pass^k", k)) or at[("pass@k", k)]
@@ -51,7 +55,7 @@ def single_sentence(counts: pl.DataFrame,      # from `task_counts`, one benchma
     if partly.height: out.append(f"{in_words([f'{a} ({n:,} of {t:,})' for a, n, t in partly.iter_rows()], 3)} made one attempt at some tasks; what needs repeats leaves those tasks out.")
     return " ".join(out)
 
-# %% ../../nbs/show/04c_reliability_words.ipynb #ebf9356b
+# %% ../../nbs/show/04c_reliability_words.ipynb #54edab2d
 def consistency_sentence(frame: pl.DataFrame,    # from `consistency`, one benchmark and agent
                         ) -> str:                # a sentence
     "How often two attempts agree, and HAL's number with what its bias adds. Raises `DataError` for several agents."
@@ -61,7 +65,7 @@ def consistency_sentence(frame: pl.DataFrame,    # from `consistency`, one bench
     agree, name = at["agreement"], label(frame["agent"][0])
     if agree["estimate"] is None: return f"How consistent {name} is cannot be told: {label(agree['method'], 120)}."
     hal, fair = at["outcome_consistency"], at["outcome_consistency_unbiased"]
-    return f"Two attempts of {name} at a task have the same outcome in {_with_span(agree)} of cases, {format_level(agree['level'])} interval over {format_count(agree['n_tasks'], 'task')}, so a rerun changes the verdict in {format_number(at['flip_rate']['estimate'], 'percent')}; outcome consistency by HAL's formula is {format_number(hal['estimate'])}, without its bias {format_number(fair['estimate'])}."
+    return f"Two attempts of {name} at a task have the same outcome in {_with_span(agree)} of cases, {format_level(agree['level'])} interval over {_over(agree) if _over(agree) != 'tasks' else format_count(agree['n_tasks'], 'task')}, so a rerun changes the verdict in {format_number(at['flip_rate']['estimate'], 'percent')}; outcome consistency by HAL's formula is {format_number(hal['estimate'])}, without its bias {format_number(fair['estimate'])}."
 
 def dia_sentence(frame: pl.DataFrame,     # from `dia_scores`, one benchmark and agent
                 ) -> str:                 # a sentence

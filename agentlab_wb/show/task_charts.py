@@ -19,7 +19,7 @@ from ..tables import DataError
 __all__ = ['MAPPED', 'PALE_BAR', 'MOST_BARS', 'ENDING_COLOURS', 'AXES', 'task_map_chart', 'solved_chart', 'agreement_bar',
            'ending_chart', 'distribution_chart']
 
-# %% ../../nbs/show/02v_task_charts.ipynb #7c8d28a7
+# %% ../../nbs/show/02v_task_charts.ipynb #9fd9ba84
 MAPPED = ("benchmark", "task", "solved", "solved_lower", "solved_upper", "estimate", "lower", "upper", "level", "n", "n_complete")   # columns that must be there
 
 def task_map_chart(frame: pl.DataFrame,                  # from `task_profiles`
@@ -38,7 +38,7 @@ def task_map_chart(frame: pl.DataFrame,                  # from `task_profiles`
     layers = [alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeDash=[4, 3], strokeWidth=1, color=INK).encode(y=y("zero"))]
     sure = data.filter(pl.col("lower").is_not_null())
     if rows.height <= 40 and sure.height: layers.append(alt.Chart(sure).mark_rule(strokeWidth=1, opacity=.45).encode(x=x("x"), y=y("lower"), y2="upper", detail=alt.Detail("label", type="nominal")))
-    layers.append(alt.Chart(data).mark_point(filled=True, size=60 if rows.height <= 100 else 26, opacity=.75 if rows.height <= 100 else .5).encode(x=x("x"), y=y("y"), tooltip=tips, detail=alt.Detail("label", type="nominal")))
+    layers.append(alt.Chart(data).mark_point(filled=True, size=60 if rows.height <= 100 else 26, opacity=.8 if rows.height <= 100 else .6).encode(x=x("x"), y=y("y"), tooltip=tips, detail=alt.Detail("label", type="nominal")))
     same = frame["estimate"].null_count()
     left_out = frame.height - same - rows.height
     notes = ["Below the dashed line weaker agents solve the task more often. " + (f"Lines: {level} intervals." if rows.height <= 40 else "Intervals: in the tooltip.")]
@@ -104,7 +104,7 @@ def agreement_bar(frame: pl.DataFrame,   # from `task_differences`
     title, note = label(title, 80), "Blue and orange: the tasks that decide. A paired test does not look at the others." if one else "Blue and orange: the tasks on which the two differ."
     return Figure(alt.layer(bars, texts, width=440, height={"step": 26}, title=alt.TitleParams(title, subtitle=[note], frame="bounds")), title, f"{title}: of {format_count(rows.height, 'shared task')}, {'; '.join(f'{c:,} {k}' for k, c, _ in kinds)}.")
 
-# %% ../../nbs/show/02v_task_charts.ipynb #e249e9ce
+# %% ../../nbs/show/02v_task_charts.ipynb #ac568162
 MOST_BARS = 40   # bars in one chart
 ENDING_COLOURS = dict(zip(OUTCOMES, (BLUE, GREEN, PALE_BAR, VERMILLION, ORANGE, PURPLE, "#5F5A52")))   # the same in every chart
 
@@ -120,13 +120,13 @@ def ending_chart(shares: pl.DataFrame,                 # from `ending_shares`
     names = labels(kept, 32)
     drawn = [dict(label=names[r[by]], name=label(r[by], 200), ending=r["ending"], place=seen.index(r["ending"]), share=100 * r["share"], value=format_number(r["share"], "percent"), count=format_number(r["n_attempts"], "count"), n=format_number(r["n"], "count"), method="count") for r in rows.iter_rows(named=True) if r[by] in names]
     tips = [alt.Tooltip(f, type="nominal", title=t) for f, t in (("name", by), ("ending", "ending"), ("value", "share of attempts"), ("count", "attempts"), ("n", "n"), ("method", "method"))]
-    notes = ["Counts of the rows below, not estimates."] + [f"The {MOST_BARS} of {len(order):,} with the largest share solved."] * (len(order) > MOST_BARS)
+    notes = ["Counts of all attempts of the selection, not estimates."] + [f"The {MOST_BARS} of {len(order):,} with the largest share solved."] * (len(order) > MOST_BARS)
     chart = alt.Chart(alt.Data(values=drawn), width=440, height={"step": 22}, title=alt.TitleParams(label(title, 70), subtitle=notes, frame="bounds")).mark_bar(height={"band": .7}).encode(
         x=alt.X("share", type="quantitative", title="Attempts (%)", scale=alt.Scale(domain=[0, 100])), y=alt.Y("label", type="nominal", title=None, scale=alt.Scale(domain=[names[k] for k in kept]), axis=alt.Axis(ticks=False, domain=False, labelPadding=8)),
         color=alt.Color("ending", type="nominal", title=None, scale=alt.Scale(domain=seen, range=[ENDING_COLOURS[o] for o in seen]), legend=alt.Legend(orient="bottom", direction="horizontal", columns=4)), order=alt.Order("place", type="quantitative"), tooltip=tips)
     return Figure(chart, label(title, 70), f"{label(title, 70)}: shares of {', '.join(seen)} for {len(kept):,} of {len(order):,} {by}s; most solved: {label(kept[0])}, {format_number(good.get(kept[0], 0), 'percent')}.")
 
-# %% ../../nbs/show/02v_task_charts.ipynb #5dbac338
+# %% ../../nbs/show/02v_task_charts.ipynb #898dfa55
 AXES = dict(cost_usd="Cost of an attempt (US dollars)", seconds="Time of an attempt (seconds)", steps="Steps of an attempt", tokens_in="Tokens read", tokens_out="Tokens written")
 
 def distribution_chart(frame: pl.DataFrame,             # from `distribution_by_ending`
@@ -137,6 +137,9 @@ def distribution_chart(frame: pl.DataFrame,             # from `distribution_by_
     rows = guard(frame, "distribution", "ending", "value", "estimate", "lower", "upper", "level", "n", "n_left_out", "median")
     level, seen = format_level(rows["level"][0]), [o for o in OUTCOMES if o in set(rows["ending"])]
     low, high = rows["value"].min(), rows["value"].max()
+    least, middle = rows.filter(pl.col("value") > 0)["value"].min(), rows["median"].drop_nulls()
+    zeros = low <= 0 and least is not None and middle.len() > 0 and high > 10 * middle.max()   # a few large values would press all others to the left edge
+    if zeros: rows, low = rows.with_columns(pl.col("value").clip(least)), least
     wide = low > 0 and high / low > 30
     scale = alt.Scale(type="log", nice=False) if wide else alt.Scale(zero=False, nice=False)
     ticks = dict(values=[10. ** k for k in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]) if wide else dict(tickCount=6)
@@ -150,5 +153,5 @@ def distribution_chart(frame: pl.DataFrame,             # from `distribution_by_
     ends = rows.group_by("ending", maintain_order=True).first()
     said = "; ".join(f"{r['ending']}: median {format_number(r['median'])} ({format_count(r['n'], 'attempt')})" for r in ends.iter_rows(named=True))
     lost, title = ends["n_left_out"].sum(), label(title, 80)
-    notes = [f"Bands: {level}, for each whole curve, if attempts are independent."] + [f"{format_count(lost, 'attempt')} without a value {'is' if lost == 1 else 'are'} left out."] * bool(lost)
+    notes = [f"Bands: {level}, for each whole curve, if attempts are independent."] + [f"{format_count(lost, 'attempt')} without a value {'is' if lost == 1 else 'are'} left out."] * bool(lost) + ["Values of 0 stand at the left edge."] * zeros
     return Figure(chart.properties(title=alt.TitleParams(title, subtitle=notes, frame="bounds", offset=10)), title, f"{title}. {AXES.get(column, label(column, 40))}: {said}. {' '.join(notes)}")

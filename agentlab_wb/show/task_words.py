@@ -11,9 +11,9 @@ from .theme import format_count
 from ..tables import DataError
 
 # %% auto #0
-__all__ = ['METHODS', 'pairs_sentence', 'correction_sentence', 'pair_sentences', 'underpowered_sentence', 'tasks_sentence',
-           'subset_sentence', 'policy_sentence', 'cluster_sentence', 'judged_sentence', 'discrimination_notes',
-           'page_sentences']
+__all__ = ['METHODS', 'pairs_sentence', 'correction_sentence', 'pair_sentences', 'picked_sentence', 'underpowered_sentence',
+           'tasks_sentence', 'subset_sentence', 'policy_sentence', 'cluster_sentence', 'judged_sentence',
+           'discrimination_notes', 'page_sentences']
 
 # %% ../../nbs/show/04o_task_words.ipynb #37a07f4a
 METHODS = dict(holm="Holm’s method", hochberg="Hochberg’s method", bh="Benjamini and Hochberg’s method (false discovery rate)", by="Benjamini and Yekutieli’s method (false discovery rate)", max_t="the maximum statistic", none="no correction")
@@ -39,7 +39,7 @@ def correction_sentence(pairs: int,              # how many p-values
     if correction not in METHODS: raise DataError(f"no correction is called {correction!r}; there are {', '.join(METHODS)}.")
     return f"P-values are corrected over {pairs:,} pairs with {METHODS[correction]}; intervals are of each pair by itself."
 
-# %% ../../nbs/show/04o_task_words.ipynb #83c9a437
+# %% ../../nbs/show/04o_task_words.ipynb #7546438a
 def pair_sentences(row: dict,        # one row of `compare`
                    pairs: int = 1,   # over how many pairs p was corrected
                   ) -> list[str]:    # sentences
@@ -54,6 +54,17 @@ def pair_sentences(row: dict,        # one row of `compare`
     if pairs > 1: said.append(f"For this pair alone, had it been chosen before looking, p would be {_p(row['p'])}; over all {pairs:,} pairs it is {_p(row['p_adjusted'])}.")
     return said
 
+def picked_sentence(agents: int,              # among which the two were picked
+                    pairs: int,               # that these make
+                    p: float,                 # of the pair alone
+                    adjusted: float | None,   # corrected over all of them; None: not asked for
+                    correction: str,          # how
+                   ) -> str:                  # one or two sentences
+    "That a pair was picked among many, which its p-value does not know."
+    first = f"Two of {agents:,} agents are selected: p {_is(p)} holds if this pair was chosen before looking at results."
+    return first + (f" Corrected over all {pairs:,} pairs with {METHODS[correction]} it is {_p(adjusted)}." if adjusted is not None else "")
+
+def _is(p: float) -> str: return _p(p) if p < .001 else f"= {_p(p)}"
 def _p(p: float) -> str: return "< 0.001" if p < .001 else format_number(p, "p")
 def _sure(p: float) -> str: return "above 99.9 %" if p > .999 else "below 0.1 %" if p < .001 else format_number(p, "percent")
 
@@ -69,7 +80,7 @@ def underpowered_sentence(row: dict,        # one row of `power_of_comparisons`
 
 def _because(row: dict) -> str: return f" ({label(row['reason'], 160)})" if row.get("reason") else ""
 
-# %% ../../nbs/show/04o_task_words.ipynb #56e9361e
+# %% ../../nbs/show/04o_task_words.ipynb #b31d95c1
 def tasks_sentence(profiles: pl.DataFrame,   # from `task_profiles`
                   ) -> str:                  # a few sentences
     "How many tasks nobody or everybody solves, who alone solves some, and how many have a discrimination below 0."
@@ -77,6 +88,7 @@ def tasks_sentence(profiles: pl.DataFrame,   # from `task_profiles`
     none, every, agents = (p["solved"] <= 0).sum(), (p["solved"] >= 1).sum(), p["n"].max()
     done = ("solved by nobody", "by everybody") if p["metric"][0] == "success" else ("at score 0 for everybody", "at score 1")
     first = f"Of {format_count(p.height, 'task')} on {label(p['benchmark'][0], 60)}, {none:,} {'is' if none == 1 else 'are'} {done[0]} and {every:,} {done[1]} among {format_count(agents, 'agent')}."
+    if agents == 1: first = f"Of {format_count(p.height, 'task')} on {label(p['benchmark'][0], 60)}, the one agent " + (f"solves {every:,} in every attempt and {none:,} in none." if p["metric"][0] == "success" else f"has score 1 on {every:,} and 0 on {none:,}.")
     alone = p.filter(pl.col("alone").is_not_null())
     most = alone.group_by("alone").len().sort("len", "alone", descending=[True, False])
     by = f" {format_count(alone.height, 'task')} {'is' if alone.height == 1 else 'are'} solved by one agent alone: {in_words([f'{label(a, 34)} ({n:,})' for a, n in most.iter_rows()], 3, 60)}." if alone.height and agents > 1 else ""

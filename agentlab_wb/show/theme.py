@@ -11,7 +11,7 @@ import altair as alt
 # %% auto #0
 __all__ = ['BLUE', 'VERMILLION', 'GREEN', 'ORANGE', 'PURPLE', 'SKY', 'PALETTE', 'INK', 'INK_ON_WHITE', 'DIVERGING', 'FONT',
            'KINDS', 'EMPTY', 'contrast', 'theme', 'format_number', 'format_interval', 'format_level', 'format_count',
-           'visible', 'shorten', 'label', 'labels', 'in_words']
+           'visible', 'shorten', 'label', 'labels', 'letters_text', 'in_words']
 
 # %% ../../nbs/show/00_theme.ipynb #23a576cf
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = "#1478B8", "#D55E00", "#00936B", "#B47800", "#BE6A98", "#3089BE"
@@ -148,7 +148,17 @@ def labels(names: Iterable[str],   # names, in order
         used.add(text)
     return made
 
-# %% ../../nbs/show/00_theme.ipynb #ed60fd7f
+# %% ../../nbs/show/00_theme.ipynb #28dbae4f
+def letters_text(letters: str,   # of the tie groups that an agent is in, in order
+                ) -> str:        # "bcd", "c–i", "ab e–i"
+    "Letters of tie groups for the eye: four or more in a row become a range."
+    runs = []
+    for c in letters:
+        if runs and ord(c) == ord(runs[-1][-1]) + 1: runs[-1] += c
+        else: runs.append(c)
+    shown = [f"{r[0]}–{r[-1]}" if len(r) > 3 else r for r in runs]
+    return (" " if any(len(r) > 3 for r in runs) else "").join(shown)
+
 def in_words(names: Iterable[str],  # what to list
              most: int = 5,         # how many to name
              limit: int = 40,       # most characters of each

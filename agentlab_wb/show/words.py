@@ -132,7 +132,7 @@ def _could_turn(rows: pl.DataFrame, agent: str) -> bool:
     mine, others = bounds.filter(pl.col("agent") == agent), bounds.filter(pl.col("agent") != agent)
     return bool((others["high"].fill_null(float("inf")) >= mine["low"][0]).any())
 
-# %% ../../nbs/show/04_words.ipynb #32d2fb79
+# %% ../../nbs/show/04_words.ipynb #d7042fba
 def leaderboard_sentence(frame: pl.DataFrame,           # leaderboard frame
                          benchmark: str | None = None,  # which benchmark; not needed where there is one
                          *, metric: str | None = None,  # "success" or "score"; not needed where there is one
@@ -145,7 +145,8 @@ def leaderboard_sentence(frame: pl.DataFrame,           # leaderboard frame
     if not known.height: return f"None of {format_count(rows.height, 'agent')} on {where} has an estimate. {_missing_part(rows)}".strip()
     top, tied, lettered = _peers(rows)
     first = known.row(0, named=True)
-    opening = f"On {where}, the highest {name.lower()} of {format_count(rows.height, 'agent')} is {interval_text(first['estimate'], first['lower'], first['upper'], first['level'], kind)}, by {in_words(top)}."
+    if rows.height == 1: opening = f"On {where}, {label(first['agent'])} has a {name.lower()} of {interval_text(first['estimate'], first['lower'], first['upper'], first['level'], kind)}."
+    else: opening = f"On {where}, the highest {name.lower()} of {format_count(rows.height, 'agent')} is {interval_text(first['estimate'], first['lower'], first['upper'], first['level'], kind)}, by {in_words(top)}."
     return " ".join(filter(None, (opening, _top_part(rows, top, tied, lettered), missing and _missing_part(rows))))
 
 def _top_part(rows: pl.DataFrame, top: list[str], tied: list[str], lettered: bool) -> str:

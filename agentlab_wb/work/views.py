@@ -60,8 +60,8 @@ def _names(unit: dict) -> set[str]:
     channels = [c for c in unit.get("encoding", {}).values() for c in (c if isinstance(c, list) else [c])]
     return {c["field"] for c in channels if isinstance(c, dict) and "field" in c}
 
-# %% ../../nbs/work/11_views.ipynb #acf0e57e
-PALE = .28   # how much of a mark stays when others are picked
+# %% ../../nbs/work/11_views.ipynb #b7638bd1
+PALE = .4   # how much of a mark stays when others are picked
 
 def _fade(unit: dict) -> None:
     "Marks that are not picked turn pale."

@@ -84,7 +84,7 @@ def _order_keys(frame: pl.DataFrame, order: str) -> tuple[list[str], list[bool]]
     first = "__rank" if order == "outcome" else order
     return ([first, *last], [order != "outcome", *[False] * 4]) if first == "__rank" or first in frame.columns else (last, [False] * 4)
 
-# %% ../../nbs/work/11d_views_attempts.ipynb #31178dd2
+# %% ../../nbs/work/11d_views_attempts.ipynb #5df39428
 _HEADS = dict(cost_usd="Cost (USD)", seconds="Time (seconds)", tokens_in="Tokens read", tokens_out="Tokens written", started_at="Started (UTC)", time="Time (UTC)", both_bad="Both bad", agent_a="First agent", agent_b="Second agent", score_min="Lowest score", score_max="Highest score")
 ROW = dict(runs="attempt", battles="battle", contests="place", labels="label", predictions="prediction", experiments="experiment", scores="published number")   # what a row is
 
@@ -94,10 +94,10 @@ def page_table(rows: pl.DataFrame,     # from `page`
     "Rows as they are, long texts cut for the eye; the CSV has them whole."
     known = {c.name for c in TABLES[table]}
     head = lambda c: _HEADS.get(c, c.replace("_", " ").capitalize()) if c in known or c in _HEADS else label(c, 60)
-    kind = lambda d: "count" if d.is_integer() else "number" if d.is_numeric() else "text"
-    return Table(rows, f"{ROW[table].capitalize()}s", "Long texts are cut for the eye; the CSV has them whole.", tuple(Show(head(c), kind(d), (c,)) for c, d in rows.schema.items()))
+    kind = lambda c, d: "count" if d.is_integer() and c in known else "number" if d.is_float() or d.is_decimal() else "text"   # whole numbers of the harness may be seeds, years, line numbers
+    return Table(rows, f"{ROW[table].capitalize()}s", "Long texts are cut for the eye; the CSV has them whole.", tuple(Show(head(c), kind(c, d), (c,)) for c, d in sorted(rows.schema.items(), key=lambda column: column[0] != "task")))
 
-# %% ../../nbs/work/11d_views_attempts.ipynb #5759c3d8
+# %% ../../nbs/work/11d_views_attempts.ipynb #0441b615
 MEASURES = tuple(AXES)
 _FIRST = dict(runs=("task", ("benchmark", "task")), battles=("item", ("item",)), labels=("item", ("item",)), predictions=("item", ("item",)), contests=("agent", ("agent",)), experiments=("agent", ("agent",)), scores=("agent", ("agent",)))   # what picking a row selects
 
@@ -135,9 +135,10 @@ def _attempts(slice: Slice) -> Shown:
     kind, columns = _FIRST[table]
     keys = rows[columns[0]].to_list() if len(columns) == 1 else list(rows.select(columns).iter_rows())
     said = page_sentences(rows.height, left.height, there, ROW[table], ORDERS.get(order, "their columns"), empty)
+    cut = tuple(said[1:2]) if rows.height < left.height else ()   # that rows are left out is to beware of; how many there are is not
     code = "\n".join(["from agentlab_wb.measure.task_profiles import distribution_by_ending, ending_shares", "from agentlab_wb.show.task_charts import distribution_chart, ending_chart", "from agentlab_wb.work.views_attempts import kept_runs, page, page_table",
                       *([f"runs = kept_runs(runs, {keep!r})"] if table == "runs" else []), *made, f"table = page_table(page({table}, {order!r})[0], {table!r})"])
-    return Shown("attempts", title, pictures, Rows(page_table(rows, table), kind, tuple(keys), "tasks" if table == "runs" else ""), (), tuple(said), code, (table,))
+    return Shown("attempts", title, pictures, Rows(page_table(rows, table), kind, tuple(keys), "tasks" if table == "runs" else ""), tuple(s for s in said if s not in cut), cut, code, (table,))
 
 def _run_pictures(left: pl.DataFrame, options: dict) -> tuple[tuple[Picture, ...], list[str]]:
     "Endings by agent, and the distribution of cost, time or steps."

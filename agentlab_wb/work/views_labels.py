@@ -209,7 +209,7 @@ table = Table(disputed, {table.title!r}, {table.caption!r}, {DISPUTED!r})
 
 AGREEMENT_VIEW = View("agreement", "Agreement", "How far do raters agree, and on what do they split?", needs_table("labels"), _agreement, _agreement_options)
 
-# %% ../../nbs/work/11h_views_labels.ipynb #59985522
+# %% ../../nbs/work/11h_views_labels.ipynb #db8bda60
 JUDGE_METRICS = tuple(m for m in METRICS if m != "specificity")
 MOST_JUDGES, MOST_RIVALS = 40, 8
 TABLES_OF_JUDGES = ("judges", "items")
@@ -220,8 +220,8 @@ def _judged(predictions: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     return predictions.with_columns(predictor=pl.concat_str([pl.col("predictor"), pl.lit(" · "), pl.col("condition").fill_null("none")])), "predictions = predictions.with_columns(predictor=pl.concat_str([pl.col('predictor'), pl.lit(' · '), pl.col('condition').fill_null('none')]))\n"
 
 def _judges(frame: pl.DataFrame) -> list[str]:
-    "Judges, those with most verdicts first."
-    return frame.group_by("predictor").len().sort("len", "predictor", descending=[True, False])["predictor"].to_list()
+    "Judges, those with most verdicts first, among these the one that is right most often."
+    return frame.group_by("predictor").agg(pl.len(), hits=(pl.col("predicted") == pl.col("gold")).sum()).sort("len", "hits", "predictor", descending=[True, True, False])["predictor"].to_list()
 
 def _classes(frame: pl.DataFrame) -> list[str]: return sorted(frame["gold"].unique())
 

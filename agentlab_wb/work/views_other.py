@@ -285,11 +285,11 @@ def counted_beside(runs: pl.DataFrame,       # a runs table
     found = compare_published(rates, once, part["metric"][0])
     return against_rows(found.join(rates.select("benchmark", "agent", "lower", "upper", "level", "n", "method"), on=["benchmark", "agent"], how="left", maintain_order="left"))
 
-# %% ../../nbs/work/11i_views_other.ipynb #8b4e4e02
+# %% ../../nbs/work/11i_views_other.ipynb #35022db9
 def _board_shows(kind: str) -> tuple[Show, ...]:
     return (Show("Agent", "text", ("agent",)), Show("Published", f"interval:{kind}", ("estimate", "lower", "upper")), Show("n", "count", ("n",)), Show("Part", "text", ("split",)), Show("Source", "text", ("source",)), Show("Interval", "text", ("method",)))
 
-BESIDE_SHOWS = (Show("Agent", "text", ("agent",)), Show("Published (%)", "number", ("published",)), Show("From instances (%)", "number", ("ours",)), Show("From", "number", ("low",)), Show("to", "number", ("high",)), Show("Succeeded", "number", ("successes",)), Show("Tasks", "count", ("n_tasks",)), Show("Equal", "text", ("equal",)), Show("Source", "text", ("source",)))
+BESIDE_SHOWS = (Show("Agent", "text", ("agent",)), Show("Published (%)", "number", ("published",)), Show("From instances, interval", "interval:percent", ("rate", "lower", "upper")), Show("Succeeded", "number", ("successes",)), Show("Tasks", "count", ("n_tasks",)), Show("Equal", "text", ("equal",)), Show("Source", "text", ("source",)))
 
 def board_table(rows: pl.DataFrame) -> Table:   # from `board_rows`
     "Published numbers with intervals where they carry one, and where these come from."
@@ -299,8 +299,8 @@ def board_table(rows: pl.DataFrame) -> Table:   # from `board_rows`
 
 def beside_table(rows: pl.DataFrame) -> Table:   # from `counted_beside`
     "Published rates beside those of the instances."
-    shown = rows.with_columns(low=100 * pl.col("lower"), high=100 * pl.col("upper"), equal=pl.col("agrees").replace_strict({True: "yes", False: "no"}, return_dtype=pl.String))
-    return Table(shown, f"Published and counted: {label(rows['benchmark'][0], 40)}", f"From … to: {format_level(rows['level'][0])} interval of the instances' rate. Equal: at the published number of decimals. Missing outcomes count as failures.", BESIDE_SHOWS)
+    shown = rows.with_columns(rate=pl.col("ours") / 100, equal=pl.col("agrees").replace_strict({True: "yes", False: "no"}, return_dtype=pl.String))
+    return Table(shown, f"Published and counted: {label(rows['benchmark'][0], 40)}", f"Interval: {format_level(rows['level'][0])}, of the instances' rate. Equal: at the published number of decimals. Missing outcomes count as failures.", BESIDE_SHOWS)
 
 # %% ../../nbs/work/11i_views_other.ipynb #560c4599
 def _board(slice: Slice) -> Shown:

@@ -23,9 +23,9 @@ from .selection import Selection, Slice, narrow
 from .views import Option, Picture, Rows, Shown, View, benchmark_option, chosen, cluster_option, clusters_used, nothing, one_benchmark, show_view, whole_code
 
 # %% auto #0
-__all__ = ['OVERVIEW', 'LOOKS', 'LEADERBOARD_VIEW', 'VIEWS', 'rateable_benchmarks', 'rated_runs']
+__all__ = ['OVERVIEW', 'LOOKS', 'LEADERBOARD_VIEW', 'VIEWS', 'unconnected', 'rateable_benchmarks', 'rated_runs']
 
-# %% ../../nbs/work/11a_views_runs.ipynb #ae1fd8a6
+# %% ../../nbs/work/11a_views_runs.ipynb #adc1fea7
 def _gaps(slice: Slice) -> list[str]:
     "What is missing, in sentences: outcomes, what the selection leaves out, skipped rows, the author's caveats."
     runs, study = slice.runs, slice.study
@@ -37,7 +37,7 @@ def _gaps(slice: Slice) -> list[str]:
     if skipped: said.append(f"{skipped:,} line{'s' * (skipped != 1)} or record{'s' * (skipped != 1)} of the files {'was' if skipped == 1 else 'were'} skipped: {in_words(sorted({r for s in study.sources for r in s.skipped}), 4, 80)}.")
     return said + list(caveat_sentences(study))
 
-def _battle_gap(battles: pl.DataFrame) -> list[str]:
+def unconnected(battles: pl.DataFrame) -> list[str]:
     "That some agents never met, directly or through others, so that their ratings share no scale."
     if not battles.height: return []
     try:
@@ -77,7 +77,7 @@ def _overview(slice: Slice) -> Shown:
     code = ["from agentlab_wb import Study", "from agentlab_wb.measure.data_card import holdings", *(["from agentlab_wb.show.explore_charts import coverage, coverage_chart, tally, tally_chart"] if pictures else []), "from agentlab_wb.show.tables import Show, Table",
             *([drawn[first]] if pictures else []), f"held = holdings(Study(study.name, {', '.join(f'{t}={t}' for t in slice.tables)}))", f"table = Table(held, {table.title!r}, {table.caption!r}, {shows!r})"]
     said = [*(holdings_sentence(row) for row in held.iter_rows(named=True)), *(s for _, s in others if s), *slice.study.notes]
-    return Shown("overview", "What is in here", pictures, Rows(table), tuple(said), (*_gaps(slice), *_battle_gap(slice.battles)), "\n".join(code), tuple(slice.tables))
+    return Shown("overview", "What is in here", pictures, Rows(table), tuple(said), (*_gaps(slice), *unconnected(slice.battles)), "\n".join(code), tuple(slice.tables))
 
 def _most(there: pl.DataFrame) -> list[str]:
     "The agents that the chart shows, in its order."

@@ -21,7 +21,7 @@ from .views_pairs import narrowed_banner, unknown_banner
 from .views_runs import LEADERBOARD_VIEW, rateable_benchmarks, rated_runs
 
 # %% auto #0
-__all__ = ['ORDERS', 'SOLVED', 'TASKS', 'VIEWS', 'sorted_tasks', 'profiles_table', 'matrix_of']
+__all__ = ['ORDERS', 'SOLVED', 'FEW_JUDGES', 'TASKS', 'VIEWS', 'sorted_tasks', 'profiles_table', 'matrix_of']
 
 # %% ../../nbs/work/11c_views_tasks.ipynb #f9807677
 ORDERS = {"hardest": "hardest first", "easiest": "easiest first", "discriminating": "most discriminating first", "disagreement": "most disagreement first"}
@@ -68,12 +68,14 @@ def matrix_of(runs: pl.DataFrame,           # runs of the agents looked at, one 
     why = "Drawn are those on which the agents differ most" if by == "spread" else "Drawn are those that separate the agents best (discrimination × spread)"
     return solved_chart(cells, tasks, agents[:MOST_CELLS], left_out=(max(0, len(agents) - MOST_CELLS), profiles.height - len(tasks)), why=why, title=f"Who solves what: {label(runs['benchmark'][0], 50)}")
 
-# %% ../../nbs/work/11c_views_tasks.ipynb #7a0464a3
+# %% ../../nbs/work/11c_views_tasks.ipynb #ec9e0d51
+FEW_JUDGES = 10   # fewer selected agents say little about discrimination: then all are asked
+
 def _judges(slice: Slice, runs: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     "Runs that say how hard a task is, and the lines that make them."
     s, name = slice.selection, runs["benchmark"][0]
     lines = [f"runs = runs.filter(pl.col('benchmark') == {name!r})", "everyone = runs"]
-    if not s.agents or runs["agent"].n_unique() >= 3: return runs, lines
+    if not s.agents or runs["agent"].n_unique() >= FEW_JUDGES: return runs, lines
     wide = replace(s, agents=())
     return narrow(slice.study, wide).runs.filter(pl.col("benchmark") == name), ["looked_at = runs", *narrowing_code("runs", slice.study.runs, wide), f"everyone, runs = (r.filter(pl.col('benchmark') == {name!r}) for r in (runs, looked_at))"]
 
