@@ -226,7 +226,7 @@ function line(model, cells, i, send) {
 }
 """
 
-# %% ../../nbs/work/12_widgets.ipynb #2f74e111
+# %% ../../nbs/work/12_widgets.ipynb #5aeeebce
 _TABLES_JS = """
 function pager(model, send) {
   const page = model.get("page"), box = make("div", undefined, {className: "wb-pager"});
@@ -271,7 +271,7 @@ _TABLE_CSS = """
 .wb-table .wb-picked > * { background: var(--jp-layout-color2, #8882); }
 .wb-table button { font: inherit; color: inherit; background: none; border: 0; padding: 2px; cursor: pointer; text-align: inherit; }
 .wb-table thead button { font-weight: 600; }
-.wb-table .wb-open { color: var(--jp-content-link-color, #0b6bcb); text-decoration: underline; text-underline-offset: 2px; }
+.wb-table .wb-open { color: var(--jp-content-link-color, #0b6bcb); text-decoration: underline; text-underline-offset: 4px; }
 .wb-pager { display: flex; gap: 12px; align-items: center; padding: 6px 0; }
 .wb-pager button { border: 1px solid var(--jp-border-color1, #888); border-radius: 3px; padding: 2px 8px; }
 .wb-pager button:disabled { opacity: .45; cursor: default; }
