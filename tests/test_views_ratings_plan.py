@@ -176,6 +176,31 @@ def test_clusters_are_units_and_said(runs):
     for view in ("cost", "reliability", "plan"): assert any("independent" in b for b in made(torn, view)[0].banners)
 
 
+def test_what_intervals_are_over_is_said(runs):
+    many = runs.runs.with_columns(cluster=pl.col("task").str.slice(-1))   # ten clusters
+    for view in ("reliability", "cost"):
+        for on, words in ((True, "clusters of tasks"), (False, "over tasks")):
+            shown = show_view(Study("c", runs=many), view, Selection(options={"shared.cluster": on, "shared.benchmark": "simulated"}))
+            assert words in str(shown.pictures[0].spec["title"]) and (words in " ".join(shown.sentences) or view == "cost")
+        assert ("Clusters" in shown.rows.table.headings()) is False
+    head = show_view(Study("c", runs=many), "leaderboard", Selection(options={"shared.cluster": True, "shared.benchmark": "simulated"})).rows.table.headings()
+    plain = show_view(Study("c", runs=many), "leaderboard", Selection(options={"shared.cluster": False, "shared.benchmark": "simulated"})).rows.table.headings()
+    assert "Clusters" in head and "Tasks" in head and "Clusters" not in plain and "n" not in plain   # tasks are not counted twice
+
+
+def test_one_agent_is_not_called_the_highest_of_one(runs):
+    one = Study("one", runs=runs.runs.filter((pl.col("agent") == "agent-1") & (pl.col("benchmark") == "simulated")))
+    said = {v: " ".join(show_view(one, v).sentences) for v in ("leaderboard", "cost", "tasks")}
+    assert "agent-1 has a success rate of" in said["leaderboard"] and "highest" not in said["leaderboard"]
+    assert "nobody to beat" in said["cost"] and "the one agent solves" in said["tasks"] and "among 1 agent" not in said["tasks"]
+
+
+def test_a_plan_says_that_groups_never_met():
+    two, other = simulate_battles(4, 60, seed=1).study.battles, simulate_battles(3, 60, seed=2).study.battles.with_columns(pl.concat_str([pl.lit("x-"), pl.col(c)]).alias(c) for c in ("agent_a", "agent_b"))
+    assert any("never met" in b for b in show_view(Study("apart", battles=pl.concat([two, other])), "plan").banners)
+    assert not any("never met" in b for b in show_view(Study("whole", battles=two), "plan").banners)
+
+
 def test_plan_numbers_are_the_estimators(runs):
     frame = runs.runs.filter(pl.col("benchmark") == "simulated")
     shown, space = made(runs, "plan", Selection(pair=("agent-4", "agent-2"), options={"plan.tasks": 200, "plan.difference": 8., "plan.budget": 4}))

@@ -40,7 +40,7 @@ def plan_chart(frame: pl.DataFrame,             # from `expected_course` or `exp
     last = rows.filter(pl.col("step") == rows["step"].max())
     return Figure(chart, label(title, 70), f"Expected information over further {label(unit)}. After {last['step'][0]:,}: " + "; ".join(f"{n} {v}" for n, v in last.select("name", "value").iter_rows()) + ".")
 
-# %% ../../nbs/show/02q_plan_charts.ipynb #6a91d235
+# %% ../../nbs/show/02q_plan_charts.ipynb #98bed807
 def best_chart(frame: pl.DataFrame,           # columns agent, p_best
                *, most: int = 25,             # agents shown
                title: str = "Probability of being the best",
@@ -54,9 +54,9 @@ def best_chart(frame: pl.DataFrame,           # columns agent, p_best
     drawn = pl.DataFrame(dict(agent=[names[a] for a in head["agent"]], p=head["p_best"] * 100, value=[format_number(p, "percent") for p in head["p_best"]]))
     left = float(rest["p_best"].sum())
     notes = [f"{rest.height:,} more {'agent has' if rest.height == 1 else 'agents have'} {format_number(left, 'percent') if left >= .001 else 'less than 0.1 %'}{' together' * (rest.height > 1)}."] if rest.height else []
-    y = alt.Y("agent", type="nominal", title=None, sort=drawn["agent"].to_list(), axis=alt.Axis(domain=False, ticks=False, labelLimit=260))
+    y = alt.Y("agent", type="nominal", title=None, sort=drawn["agent"].to_list(), axis=alt.Axis(domain=False, ticks=False, labelLimit=260, labelPadding=8))
     x = alt.X("p", type="quantitative", title="Probability of being the best (%)", scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(domain=False, ticks=False, tickCount=5))
     bars = alt.Chart(drawn).mark_bar(color=BLUE).encode(x=x, y=y, tooltip=[alt.Tooltip("agent", type="nominal"), alt.Tooltip("value", type="nominal", title="probability")])
     text = alt.Chart(drawn).mark_text(align="left", dx=4, color=INK).encode(x=x, y=y, text="value:N")
-    chart = alt.layer(bars, text, title=alt.TitleParams(label(title, 70), subtitle=notes), width=360, height=alt.Step(22))
+    chart = alt.layer(bars, text, title=alt.TitleParams(label(title, 70), subtitle=notes, frame="bounds", offset=10), width=360, height=alt.Step(22))
     return Figure(chart, label(title, 70), f"{label(title, 70)}: " + "; ".join(f"{a} {v}" for a, v in drawn.head(10).select("agent", "value").iter_rows()) + ("…" if drawn.height > 10 else "."))

@@ -106,8 +106,8 @@ def _batches(labels: pl.DataFrame, names: list[str], coefficient: str, s: Select
             code.append(f"agreement(labels.filter(pl.col('aspect').is_in({good!r})){'.with_columns(pl.col(' + repr('label') + ').cast(pl.Float64))' if cast else ''}, {coefficient!r}, label={use!r}, scale={scale!r}, interval={how!r}, level={s.level!r})")
     return found, code, notes
 
-# %% ../../nbs/work/11h_views_labels.ipynb #af8e5bad
-DISPUTED = (Show("Item", "text", ("item",)), Show("Labels", "count", ("n",)), Show("Majority", "text", ("majority",)), Show("Against it", "percent", ("against",)), Show("Entropy (bits)", "number", ("entropy",)), Show("Pairs that differ", "percent", ("disagreement",)))
+# %% ../../nbs/work/11h_views_labels.ipynb #ad401a11
+DISPUTED = (Show("Item", "text", ("item",)), Show("Labels", "count", ("n",)), Show("Most frequent label", "text", ("majority",)), Show("Against it", "percent", ("against",)), Show("Entropy (bits)", "number", ("entropy",)), Show("Pairs that differ", "percent", ("disagreement",)))
 MOST_DISPUTED = 200
 
 def _positive(part: pl.DataFrame, use: str, wanted: str) -> tuple[dict, str, bool] | None:
