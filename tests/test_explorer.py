@@ -237,7 +237,7 @@ def test_looks_and_access(lab, folder, dark):
     assert not serious
     book.narrow(480)
     book.wait_for_timeout(300)
-    assert book.locator(".wb-explorer").evaluate("e => [...e.querySelectorAll('.wb-pane, .wb-side, .wb-banner, .wb-row')].every(x => x.getBoundingClientRect().right <= e.getBoundingClientRect().right + 2)")
+    assert book.locator(".wb-explorer").evaluate("e => [...e.querySelectorAll('.wb-pane, .wb-body, .wb-banner, .wb-row')].every(x => x.getBoundingClientRect().right <= e.getBoundingClientRect().right + 2)")
     book.screenshot(f"narrow-{'dark' if dark else 'light'}")
 
 

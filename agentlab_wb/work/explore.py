@@ -151,17 +151,16 @@ def _control(option: Option, value) -> w.Widget:
     kind = w.IntSlider if isinstance(option.default, int) else w.FloatSlider
     return kind(value=value, step=option.step or (1 if kind is w.IntSlider else (option.high - option.low) / 100), **number)
 
-# %% ../../nbs/work/13_explore.ipynb #326d2fbe
+# %% ../../nbs/work/13_explore.ipynb #d6122d48
 class Pane:
     "One view on the screen."
     def __init__(self, explorer: "Explorer"):
         self.explorer, self.view, self.shown, self._asked = explorer, "", None, None
         self.about, self.banners, self.said = w.HTML(), w.HTML(), w.HTML()
         self.controls, self.charts, self.table = w.HBox(), ChartBox(self._chart), TableBox(self._table)
-        side = w.Box([self.said, self.table])
-        body = w.Box([self.charts, side])
+        body = w.Box([self.said, self.charts, self.table])
         self.box = w.Box([self.about, self.controls, self.banners, body])
-        for part, name in ((self.box, "wb-pane"), (body, "wb-body"), (side, "wb-side"), (self.controls, "wb-controls")): part.add_class(name)
+        for part, name in ((self.box, "wb-pane"), (body, "wb-body"), (self.said, "wb-said"), (self.controls, "wb-controls")): part.add_class(name)
 
     def draw(self, view: str, same_charts: bool = False) -> None:
         "Show a view of the present state. `same_charts` leaves the charts alone: the browser shows the pick already."
@@ -215,7 +214,7 @@ def _table_event(self: Pane, event: dict) -> None:
 Pane._chart = lambda self, event: self.explorer.safely(_chart_event, self, event)
 Pane._table = lambda self, event: self.explorer.safely(_table_event, self, event)
 
-# %% ../../nbs/work/13_explore.ipynb #991ff804
+# %% ../../nbs/work/13_explore.ipynb #c023897d
 _LOOK = """<style>
 .wb-explorer { container-type: inline-size; color: var(--jp-ui-font-color1, currentColor); }
 .wb-explorer h2 { font-size: 1.25em; margin: 4px 0; } .wb-explorer h3 { font-size: 1.05em; margin: 8px 0 2px; }
@@ -226,15 +225,19 @@ _LOOK = """<style>
 .wb-explorer .wb-row, .wb-explorer .wb-controls { display: flex; flex-wrap: wrap; gap: 4px 14px; align-items: center; overflow: visible; }
 .wb-explorer .wb-panes { display: flex; flex-wrap: wrap; gap: 8px 28px; align-items: flex-start; overflow: visible; }
 .wb-explorer .wb-pane { display: block; flex: 1 1 620px; min-width: 0; max-width: 100%; overflow: visible; }
-.wb-explorer .wb-body { display: flex; flex-wrap: wrap; gap: 4px 28px; align-items: flex-start; overflow: visible; }
-.wb-explorer .wb-body > .wb-charts { flex: 0 1 auto; min-width: 0; max-width: 100%; }
-.wb-explorer .wb-side { display: block; flex: 1 1 440px; min-width: 0; max-width: 100%; overflow: visible; }
+.wb-explorer .wb-pane { container-type: inline-size; }
+.wb-explorer .wb-body { display: grid; grid-template-columns: minmax(0, 1fr); gap: 4px 28px; overflow: visible; }
+.wb-explorer .wb-body > * { min-width: 0; max-width: 100%; }
+@container (min-width: 1040px) {
+  .wb-explorer .wb-body { grid-template-columns: minmax(0, auto) minmax(400px, 1fr); grid-template-rows: auto 1fr; }
+  .wb-explorer .wb-body > .wb-charts { grid-column: 1; grid-row: 1 / span 2; } .wb-explorer .wb-body > :is(.wb-said, .wb-table) { grid-column: 2; }
+}
 .wb-explorer .widget-toggle-buttons { width: auto; } .wb-explorer .widget-toggle-buttons .widget-toggle-button { width: auto; padding: 0 10px; }
 .wb-explorer .widget-button { width: auto; } .wb-explorer .widget-html-content { line-height: inherit; }
 .wb-explorer .wb-chip.widget-button { border-radius: 12px; }
 .wb-explorer .wb-code textarea { font-family: var(--jp-code-font-family, monospace); font-size: 12px; white-space: pre; }
 .wb-explorer :is(button, select, input, textarea):focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
-@container (max-width: 640px) { .wb-explorer :is(.wb-pane, .wb-side) { flex-basis: 100%; } }
+@container (max-width: 640px) { .wb-explorer .wb-pane { flex-basis: 100%; } }
 </style>"""
 
 def _button(words: str, does: Callable, hint: str = "", *names: str) -> w.Button:

@@ -212,8 +212,8 @@ def clusters_used(slice: Slice,        # with the options
     count, equal, good = cluster_state(runs)
     return "cluster" if used else None, (cluster_sentence(count, equal, used, good),) if 1 < count < runs["task"].n_unique() else ()
 
-# %% ../../nbs/work/11_views.ipynb #7aed1b29
-ORDER = ("overview", "leaderboard", "pairwise", "ladder", "contests", "reliability", "cost", "tasks", "attempts", "agreement", "judges", "information", "published", "plan")
+# %% ../../nbs/work/11_views.ipynb #7fca88f4
+ORDER = ("overview", "leaderboard", "pairwise", "ladder", "contests", "reliability", "cost", "tasks", "agreement", "judges", "information", "published", "attempts", "plan")
 
 @cache
 def all_views() -> dict[str, View]:

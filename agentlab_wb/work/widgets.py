@@ -180,7 +180,7 @@ class ChartBox(anywidget.AnyWidget):
         if kind in ("pick", "brush", "open") and message.get("seen") != self.stamp: return
         if kind and kind != "vega": self._tell(message)
 
-# %% ../../nbs/work/12_widgets.ipynb #3b1cdd36
+# %% ../../nbs/work/12_widgets.ipynb #d8175247
 _TABLE_JS = """
 const make = (tag, text, more = {}) => Object.assign(document.createElement(tag), text === undefined ? {} : {textContent: text}, more);
 
@@ -201,7 +201,7 @@ function head(model, send) {
 }
 
 function line(model, cells, i, send) {
-  const row = make("tr"), picked = model.get("picked").includes(i), name = cells[0];
+  const row = make("tr"), picked = model.get("picked").includes(i), named = model.get("named"), name = cells[named];
   if (model.get("kind")) {
     const box = make("input", undefined, {type: "checkbox", checked: picked, ariaLabel: `select ${name}`}), cell = make("td");
     box.dataset.key = "pick" + i;
@@ -211,10 +211,10 @@ function line(model, cells, i, send) {
     if (picked) row.className = "wb-picked";
   }
   cells.forEach((text, c) => {
-    const cell = make(c ? "td" : "th");
-    if (!c) cell.scope = "row";
+    const cell = make(c === named ? "th" : "td");
+    if (c === named) cell.scope = "row";
     if (model.get("columns")[c].right) cell.className = "wb-right";
-    if (!c && model.get("opens")) {
+    if (c === named && model.get("opens")) {
       const button = make("button", text, {type: "button", className: "wb-open", title: model.get("opens")});
       button.dataset.key = "open" + i;
       button.onclick = () => send({kind: "open", row: i});
@@ -278,7 +278,7 @@ _TABLE_CSS = """
 .wb-table .wb-note { margin: 6px 0; max-width: 60em; color: var(--jp-ui-font-color2, currentColor); font-size: 12px; }
 """
 
-# %% ../../nbs/work/12_widgets.ipynb #24cee7b8
+# %% ../../nbs/work/12_widgets.ipynb #63704a77
 PAGE = 50   # rows on a page
 
 class TableBox(anywidget.AnyWidget):
@@ -290,6 +290,7 @@ class TableBox(anywidget.AnyWidget):
     picked = traitlets.List().tag(sync=True)
     kind = traitlets.Unicode("").tag(sync=True)
     opens = traitlets.Unicode("").tag(sync=True)
+    named = traitlets.Int(0).tag(sync=True)   # the column that names a row: what is picked, or the first of text
     sorted = traitlets.Dict().tag(sync=True)
     page = traitlets.Dict().tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)
@@ -319,7 +320,7 @@ class TableBox(anywidget.AnyWidget):
         column = self._rows.table.formats[self._by["column"]].columns[0]
         self._order = frame.select(column).with_row_index("__row").sort(column, "__row", descending=[self._by["descending"], False], nulls_last=True)["__row"].to_list()
 
-# %% ../../nbs/work/12_widgets.ipynb #c8cb4974
+# %% ../../nbs/work/12_widgets.ipynb #e7cb0547
 def _draw_table(self: TableBox) -> None:
     "Send the rows of the page that is open."
     table = self._rows.table if self._rows else None
@@ -329,6 +330,8 @@ def _draw_table(self: TableBox) -> None:
     cells = Table(table.frame[now], table.title, table.caption, table.formats).cells() if table and now else []
     with self.hold_sync():
         self.columns = [dict(heading=h, right=s.right) for h, s in zip(table.headings(), table.formats)] if table else []
+        texts = [i for i, s in enumerate(table.formats) if s.kind == "text"] if table else []
+        self.named = next((i for i in texts if table.formats[i].columns[0] == self._rows.kind), (texts or [0])[0])
         self.rows, self.kind, self.opens = cells, self._rows.kind if self._rows else "", self._opens if self._rows else ""
         self.picked = [i for i, r in enumerate(now) if self._keys and self._keys[r] in self._picked]
         self.sorted, self.title, self.note = self._by, visible(table.title) if table else "", visible(table.caption) if table else ""
