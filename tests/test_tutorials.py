@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from screenshots import SHOTS
 
-from agentlab_wb.tables import TABLES
+from agentlab_wb.tables import TABLES, Study
 from agentlab_wb.work.explore import Explorer
 from agentlab_wb.work.views import all_views
 
@@ -172,6 +172,12 @@ def text_of(outputs) -> str:
     return "\n".join((o["text"] if o["output_type"] == "stream" else o["data"]["text/plain"]).strip() for o in outputs)
 
 
+def plain(value) -> str:
+    "What a cell shows of its value where only text can be shown."
+    if isinstance(value, Explorer): return value.static()["text/plain"].strip()
+    return value._repr_mimebundle_()["text/plain"].strip() if isinstance(value, Study) else repr(value)
+
+
 @pytest.mark.slow
 @with_tour
 def test_kept_outputs_are_what_the_code_gives(path, monkeypatch):
@@ -185,6 +191,6 @@ def test_kept_outputs_are_what_the_code_gives(path, monkeypatch):
             with contextlib.redirect_stdout(said):
                 exec(compile(tree, path.name, "exec"), space)
                 value = eval(compile(ast.Expression(last.value), path.name, "eval"), space) if last else None
-            now = [said.getvalue().strip(), *([value.static()["text/plain"].strip() if isinstance(value, Explorer) else repr(value)] if value is not None else [])]
+            now = [said.getvalue().strip(), *([plain(value)] if value is not None else [])]
             kept = text_of(cell.outputs)
             assert "\n".join(t.strip() for t in now if t) == kept, f"{path.name}: run it again and keep the outputs of\n{cell.source}"
