@@ -66,7 +66,7 @@ def _inline_rows(value) -> Iterator[int]:
     elif isinstance(value, list):
         for inner in value: yield from _inline_rows(inner)
 
-# %% ../../nbs/show/01_render.ipynb #61a3ef49
+# %% ../../nbs/show/01_render.ipynb #17e0c353
 def _image_marks(value) -> Iterator[bool]:
     "Is there an image mark, at any depth of the specification?"
     if isinstance(value, Mapping):
@@ -78,9 +78,10 @@ def _image_marks(value) -> Iterator[bool]:
         for inner in value: yield from _image_marks(inner)
 
 def chart_spec(chart: alt.TopLevelMixin,   # any Altair chart
+               *, validate: bool = True,   # against the schema once more; the parts were checked when they were made
               ) -> dict:                   # Vega-Lite, as plain JSON
     "The chart's Vega-Lite specification under the workbench theme. Raises `DataError` for too many rows, NaN and infinity."
-    with alt.theme.enable("agentlab_wb"), alt.data_transformers.enable("default", max_rows=None): spec = chart.to_dict()
+    with alt.theme.enable("agentlab_wb"), alt.data_transformers.enable("default", max_rows=None): spec = chart.to_dict(validate=validate)
     rows = max(_inline_rows(spec), default=0)
     if rows > MAX_ROWS: raise DataError(f"chart: {rows:,} rows are more than the {MAX_ROWS:,} that one chart may have. Aggregate first, for example with group_by(...).agg(...).")
     if any(_image_marks(spec)): raise DataError("chart: image marks are refused, since their addresses may come from data and name files of this machine. Draw points instead.")
