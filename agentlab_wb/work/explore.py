@@ -24,7 +24,7 @@ from .views import Option, Picture, Rows, Shown, View, all_views, chosen, export
 from .widgets import ChartBox, TableBox
 
 # %% auto #0
-__all__ = ['KEPT', 'ONLY', 'PATIENCE', 'IDLE', 'picked', 'pick', 'toggle', 'chips', 'Session', 'count_text', 'facets', 'Pane',
+__all__ = ['KEPT', 'ONLY', 'PATIENCE', 'IDLE', 'picked', 'pick', 'toggle', 'chips', 'count_text', 'facets', 'Session', 'Pane',
            'Explorer', 'quietly', 'say', 'safely', 'change', 'open_', 'back', 'draw', 'export', 'save', 'restore',
            'static', 'follow', 'take', 'stop', 'explore']
 
@@ -66,52 +66,6 @@ def chips(state: Selection) -> list[tuple[str, Selection]]:
     if state.pair and set(state.pair) != set(state.agents): made.append((f"pair: {in_words(state.pair, 2, 24)}", replace(state, pair=None)))
     return made
 
-# %% ../../nbs/work/13_explore.ipynb #4c431c3e
-KEPT = 24   # views that are kept drawn
-ONLY = "shared.only"   # option: what is picked narrows its own view too
-
-class Session:
-    "A study, what is looked at, and the way back."
-    def __init__(self, study: Study, path: str | Path | None = None):
-        self.path, self.state, self.view, self.beside, self.past = path, Selection(), "", "", []
-        self.take(study)
-
-    def take(self, study: Study) -> None:
-        "Look at another study, or a newer state of the same, with the same selection."
-        self.study, self.views, self._drawn = study, views_of(study), OrderedDict()
-        if self.view not in self.views: self.view = next(iter(self.views), "")
-        if self.beside not in self.views: self.beside = ""
-
-    def state_of(self, view: str) -> Selection:
-        "The state as a view sees it: without what is picked in it."
-        own = self.views[view].picks if view in self.views and not self.state.options.get(ONLY) else ""
-        return pick(self.state, own, ()) if own else self.state
-
-    def slice(self, view: str = "") -> Slice: return self._keep("", self.state_of(view), lambda state: narrow(self.study, state))
-
-    def shown(self, view: str) -> Shown:
-        "A view of the present state; a refusal of the library becomes its banner."
-        def draw(state: Selection) -> Shown:
-            try: return self.views[view].draw(self.slice(view))
-            except DataError as error: return nothing(view, self.views[view].title, str(error))
-        return self._keep(view, self.state_of(view), draw)
-
-    def _keep(self, view: str, state: Selection, make: Callable):
-        key = (view, to_json(state))
-        if key not in self._drawn: self._drawn[key] = make(state)
-        self._drawn.move_to_end(key)
-        while len(self._drawn) > KEPT: self._drawn.popitem(last=False)
-        return self._drawn[key]
-
-    def go(self, state: Selection | None = None, view: str | None = None, beside: str | None = None) -> None:
-        "Change what is looked at, and remember where one was."
-        before = self.state, self.view, self.beside
-        self.state, self.view, self.beside = state or self.state, before[1] if view is None else view, before[2] if beside is None else beside
-        if (self.state, self.view) != before[:2]: self.past = [*self.past[-49:], before]
-
-    def back(self) -> None:
-        if self.past: self.state, self.view, self.beside = self.past.pop()
-
 # %% ../../nbs/work/13_explore.ipynb #548dc025
 _ROWS = dict(runs="attempts", battles="battles", contests="places", labels="labels", predictions="predictions", experiments="experiments", scores="scores")
 
@@ -131,6 +85,58 @@ def facets(study: Study, most: int = 200) -> list[str]:
             if c not in never and d in (pl.String, pl.Boolean) and c not in found: found[c] = frame[c].n_unique()
     good = [c for c, n in found.items() if 2 <= n <= most]
     return [c for c in usual if c in good] + sorted(c for c in good if c not in usual)
+
+# %% ../../nbs/work/13_explore.ipynb #bf4561b3
+KEPT = 24   # views that are kept drawn
+ONLY = "shared.only"   # option: what is picked narrows its own view too
+
+class Session:
+    "A study, what is looked at, and the way back."
+    def __init__(self, study: Study, path: str | Path | None = None):
+        self.path, self.state, self.view, self.beside, self.past = path, Selection(), "", "", []
+        self.take(study)
+
+    def take(self, study: Study) -> None:
+        "Look at another study, or a newer state of the same, with the same selection."
+        self.study, self.views, self._drawn = study, views_of(study), OrderedDict()
+        self.agents, self.facets, self._values = agents_of(study), facets(study), {}   # once a study: with millions of rows each takes a while
+        if self.view not in self.views: self.view = next(iter(self.views), "")
+        if self.beside not in self.views: self.beside = ""
+
+    def state_of(self, view: str) -> Selection:
+        "The state as a view sees it: without what is picked in it."
+        own = self.views[view].picks if view in self.views and not self.state.options.get(ONLY) else ""
+        return pick(self.state, own, ()) if own else self.state
+
+    def slice(self, view: str = "") -> Slice: return self._keep("", self.state_of(view), lambda state: narrow(self.study, state))
+
+    def shown(self, view: str) -> Shown:
+        "A view of the present state; a refusal of the library becomes its banner."
+        def draw(state: Selection) -> Shown:
+            try: return self.views[view].draw(self.slice(view))
+            except DataError as error: return nothing(view, self.views[view].title, str(error))
+        return self._keep(view, self.state_of(view), draw)
+
+    def values(self, column: str) -> list:
+        "Every value of a column."
+        if column not in self._values: self._values[column] = values_of(self.study, column)
+        return self._values[column]
+
+    def _keep(self, view: str, state: Selection, make: Callable):
+        key = (view, to_json(state))
+        if key not in self._drawn: self._drawn[key] = make(state)
+        self._drawn.move_to_end(key)
+        while len(self._drawn) > KEPT: self._drawn.popitem(last=False)
+        return self._drawn[key]
+
+    def go(self, state: Selection | None = None, view: str | None = None, beside: str | None = None) -> None:
+        "Change what is looked at, and remember where one was."
+        before = self.state, self.view, self.beside
+        self.state, self.view, self.beside = state or self.state, before[1] if view is None else view, before[2] if beside is None else beside
+        if (self.state, self.view) != before[:2]: self.past = [*self.past[-49:], before]
+
+    def back(self) -> None:
+        if self.past: self.state, self.view, self.beside = self.past.pop()
 
 # %% ../../nbs/work/13_explore.ipynb #b4c48502
 _BANNER = '<div class="wb-banner" role="note">{}</div>'
@@ -423,7 +429,7 @@ def draw(self: Explorer, origin: Pane | None = None) -> None:
 
 Explorer.open, Explorer.back, Explorer.draw = open_, back, draw
 
-# %% ../../nbs/work/13_explore.ipynb #f7e3a293
+# %% ../../nbs/work/13_explore.ipynb #452a05f6
 def _draw_crumbs(self: Explorer) -> None:
     "The way back, and a chip for all that narrows."
     made = [_button("‹ Back", lambda: self.safely(self.back), "to what was shown before")] if self.session.past else []
@@ -433,14 +439,14 @@ def _draw_crumbs(self: Explorer) -> None:
 
 def _list_agents(self: Explorer) -> None:
     "Agents that fit the search, the selected ones marked."
-    names, words = agents_of(self.session.study), self.search.value.casefold()
+    names, words = self.session.agents, self.search.value.casefold()
     fits = [(label(a, 48), a) for a in names if words in a.casefold()]
     with self.quietly():
         if self._options(self.agents) != fits: self.agents.value, self.agents.options = (), fits
         self.agents.value = [a for _, a in fits if a in self.session.state.agents]
 
 def _list_facets(self: Explorer) -> None:
-    found = facets(self.session.study)
+    found = self.session.facets
     if list(self.facet.options) != found:
         now = self.facet.value
         self.facet.options = found
@@ -449,7 +455,7 @@ def _list_facets(self: Explorer) -> None:
 def _list_values(self: Explorer) -> None:
     "Values of the chosen column, the selected ones marked."
     column = self.facet.value
-    values = [("(none)" if v is None else label(str(v), 48), v) for v in values_of(self.session.study, column)] if column else []
+    values = [("(none)" if v is None else label(str(v), 48), v) for v in self.session.values(column)] if column else []
     with self.quietly():
         if self._options(self.values) != values: self.values.value, self.values.options = (), values
         self.values.value = [v for _, v in values if v in self.session.state.where.get(column, ())]
