@@ -104,6 +104,7 @@ def test_every_view_by_keyboard(lab, folder):
         book.screenshot(f"view-{view}")
     button(book, "Leaderboard").click()
     book.wait("e.view == 'leaderboard'")
+    book.locator(".wb-table caption", has_text="Success rate").wait_for()   # the table of the view before is gone
     book.locator(".wb-table input[type=checkbox]").first.focus()
     book.keyboard.press("Space")
     book.wait("len(e.state.agents) == 1")
